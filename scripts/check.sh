@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Proves that the build works: unit tests, layer check, config.json, then the tester's scenarios.
+# check.sh [BUILD_FOLDER]; the last line, and only that, is "N passed, N failed, N skipped".
+# Exit 1 if anything failed or nothing passed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build}
+
+passed=0 failed=0 skipped=0
+summary='^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$'
+
+indent() {
+	sed 's/^/        /'
+}
+
+pass() {
+	passed=$((passed + 1))
+	printf '  pass  %s\n' "$*"
+}
+
+fail() {
+	failed=$((failed + 1))
+	printf '  FAIL  %s\n' "$*"
+}
+
+# A unit test program speaks TAP; cmocka 1.1.5 (Debian 12) says "not ok N # SKIP NAME" for a skip.
+unit_test() {
+	local program=$1 output line status=0 failures=0 ok=0
+	output=$(CMOCKA_MESSAGE_OUTPUT=TAP "$program" 2>&1 </dev/null) || status=$?
+	while IFS= read -r line; do
+		if [[ $line =~ ^(not\ )?ok\ [0-9]+\ \#\ SKIP ]]; then
+			skipped=$((skipped + 1))
+			printf '  skip  %s: %s\n' "${program##*/}" "${line##*SKIP }"
+		elif [[ $line == 'ok '* ]]; then
+			ok=$((ok + 1))
+		elif [[ $line =~ ^not\ ok\ [0-9]+ ]]; then
+			failures=$((failures + 1))
+		fi
+	done <<<"$output"
+	passed=$((passed + ok))
+	# A crash, or a sanitizer's report at the end, is a failure of no test in particular.
+	((status == 0 || failures)) || failures=1
+	failed=$((failed + failures))
+	if ((failures)); then
+		printf '  FAIL  %s: %d passed, %d failed, exit status %d:\n' "${program##*/}" "$ok" "$failures" "$status"
+		printf '%s\n' "$output" | indent
+	else
+		printf '  pass  %s: %d tests\n' "${program##*/}" "$ok"
+	fi
+}
+
+step() { # NAME COMMAND...: counts as one test
+	local name=$1 output
+	shift
+	if output=$("$@" 2>&1 </dev/null); then
+		pass "$name"
+	else
+		fail "$name"
+		printf '%s\n' "$output" | indent
+	fi
+}
+
+# Prints the tester's lines as they come, but for the summary, which is added to ours.
+scenarios() {
+	local line tester status=0 found=
+	exec {tester}< <(exec build/shunt-tester run --shunt "$build/shunt" 2>&1 </dev/null)
+	local pid=$!
+	while IFS= read -r line <&"$tester"; do
+		if [[ $line =~ $summary ]]; then
+			found=yes
+			passed=$((passed + BASH_REMATCH[1]))
+			failed=$((failed + BASH_REMATCH[2]))
+			skipped=$((skipped + BASH_REMATCH[3]))
+			((BASH_REMATCH[2] == 0)) || status=-1
+		else
+			printf '%s\n' "$line"
+		fi
+	done
+	exec {tester}<&-
+	local exited=0
+	wait "$pid" || exited=$?
+	# A tester that failed for another reason than a scenario must not pass for one that did not.
+	if [[ -z $found ]] || ((exited && status == 0)); then
+		fail "shunt-tester ended with exit status $exited"
+	fi
+}
+
+if ((EUID != 0)); then
+	echo 'check.sh: the scenarios need root, for network namespaces: sudo make check' >&2
+	exit 1
+fi
+
+echo 'Unit tests'
+for program in "$build"/unit/test_*; do
+	[[ -x $program ]] && unit_test "$program"
+done
+echo 'Layers and configuration'
+step 'every include goes down: scripts/check-layers.sh' scripts/check-layers.sh
+step 'the configuration of the challenge is right: shunt check config.json' "$build/shunt" check config.json
+echo 'Scenarios'
+scenarios
+
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+((failed == 0 && passed > 0))

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Socket addresses: parsing, printing, comparing, hashing. An address is IPv4 or IPv6 with a port,
+ * or none (AF_UNSPEC); a v4-mapped IPv6 address stays what it was given as. A host is what comes
+ * before the port of a target: an IPv4 literal, an IPv6 literal in brackets, or a name to resolve.
+ */
+#ifndef SHUNT_ADDR_H
+#define SHUNT_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "util.h"
+
+#define HOST_NAME_MAX_CHARS 253 /* RFC 1035, 2.3.4, as text without the last dot */
+#define ADDR_TEXT_MAX 65        /* "[", an IPv6 literal, "%4294967295]:65535" and the NUL */
+
+struct addr {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	};
+};
+
+socklen_t addr_len(const struct addr *a);
+uint16_t addr_port(const struct addr *a);
+void addr_set_port(struct addr *a, uint16_t port);
+/* Same family, same host, same port (and scope). */
+bool addr_equal(const struct addr *a, const struct addr *b);
+/*
+ * A hash of the host alone, without the port: the same for a client's every connection, on every
+ * machine, and for IPv4 the same as for its v4-mapped form.
+ */
+uint64_t addr_hash_host(const struct addr *a);
+
+/*
+ * "192.0.2.1", "2001:db8::1", "fe80::1%eth0", the last two in brackets or not, without a port. 0,
+ * or -EINVAL when it is no literal.
+ */
+int addr_parse_host(const char *text, struct addr *out) must_check;
+
+/* "10.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", "-" for no address. Ends in NUL; returns buf. */
+const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_MAX]);
+
+/*
+ * Splits "host:port" or "[v6]:port" in two. 0, or -EINVAL with *why set to a constant phrase that
+ * says what is wrong and what would be right.
+ */
+struct host_port {
+	char host[HOST_NAME_MAX_CHARS + 2]; /* without brackets, with a last dot if it has one */
+	uint16_t port;                      /* 1 to 65535 */
+};
+int host_port_parse(const char *text, struct host_port *out, const char **why) must_check;
+
+/*
+ * Could DNS know it? Labels of 1 to 63 letters, digits, '-' and '_', joined by dots; a last dot is
+ * fine.
+ */
+bool host_name_valid(const char *name);
+
+#endif

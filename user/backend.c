@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "backend.h"
+
+#include <string.h>
+
+#define BACKOFF_JITTER_PERCENT 10
+
+static struct endpoint_set *set_of(const struct backend *b)
+{
+	return atomic_load_explicit(&b->set, memory_order_acquire);
+}
+
+static struct endpoint_set *set_new(size_t n)
+{
+	struct endpoint_set *set = xcalloc(1, sizeof(*set) + n * sizeof(set->endpoint[0]));
+
+	set->n = n;
+	return set;
+}
+
+void backend_init(struct backend *b, const struct target_conf *conf)
+{
+	*b = (struct backend){ .conf = conf };
+	if (conf->is_literal)
+		backend_set_addresses(b, &conf->addr, 1);
+}
+
+void backend_close(struct backend *b)
+{
+	free(atomic_exchange(&b->set, NULL));
+}
+
+static struct endpoint *find(struct endpoint_set *set, const struct addr *addr)
+{
+	for (size_t i = 0; set && i < set->n; i++)
+		if (addr_equal(&set->endpoint[i].addr, addr))
+			return &set->endpoint[i];
+	return NULL;
+}
+
+struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr *addrs, size_t n)
+{
+	struct endpoint_set *old = set_of(b), *set = set_new(n);
+
+	for (size_t i = 0; i < n; i++) {
+		struct endpoint *e = &set->endpoint[i], *was;
+
+		e->addr = addrs[i];
+		addr_set_port(&e->addr, b->conf->at.port);
+		was = find(old, &e->addr);
+		if (was) {
+			atomic_store(&e->failures, atomic_load(&was->failures));
+			atomic_store(&e->down_until_ns, atomic_load(&was->down_until_ns));
+		}
+	}
+	atomic_store_explicit(&b->set, set, memory_order_release);
+	return old;
+}
+
+static bool is_down(const struct endpoint *e, uint64_t now_ns)
+{
+	return atomic_load_explicit(&e->down_until_ns, memory_order_relaxed) > now_ns;
+}
+
+bool backend_resolved(const struct backend *b)
+{
+	return set_of(b) != NULL;
+}
+
+bool backend_usable(const struct backend *b, uint64_t now_ns)
+{
+	const struct endpoint_set *set = set_of(b);
+
+	for (size_t i = 0; set && i < set->n; i++)
+		if (!is_down(&set->endpoint[i], now_ns))
+			return true;
+	return false;
+}
+
+void backend_walk_begin(struct backend *b, struct endpoint_walk *w)
+{
+	const struct endpoint_set *set = set_of(b);
+
+	w->left = set ? (uint32_t)set->n : 0;
+	w->at = w->left > 1 ? atomic_fetch_add_explicit(&b->rotation, 1, memory_order_relaxed) : 0;
+}
+
+bool backend_walk_next(struct backend *b, struct endpoint_walk *w, bool even_down, uint64_t now_ns,
+		       uint64_t trial_ns, struct endpoint_choice *out)
+{
+	struct endpoint_set *set = set_of(b);
+
+	/* The set may have been replaced since the last step: then the walk goes on in the new one.
+	 */
+	while (set && w->left) {
+		struct endpoint *e = &set->endpoint[w->at++ % set->n];
+		uint64_t until = atomic_load_explicit(&e->down_until_ns, memory_order_relaxed);
+
+		w->left--;
+		if (until > now_ns && !even_down)
+			continue;
+		out->addr = e->addr;
+		/* Two that claim the same trial at once both try it: that is harmless. */
+		out->is_trial = until && until <= now_ns;
+		if (out->is_trial)
+			atomic_store_explicit(&e->down_until_ns, now_ns + trial_ns,
+					      memory_order_relaxed);
+		return true;
+	}
+	return false;
+}
+
+static uint64_t backoff_ns(uint32_t failures, uint32_t jitter)
+{
+	uint64_t ms = BACKOFF_MIN_MS, spread;
+
+	while (--failures && ms < BACKOFF_MAX_MS)
+		ms *= 2;
+	ms = MIN(ms, BACKOFF_MAX_MS);
+	spread = ms * BACKOFF_JITTER_PERCENT / 100;
+	return (ms - spread / 2 + jitter % (spread + 1)) * NSEC_PER_MSEC;
+}
+
+bool backend_report_failure(struct backend *b, const struct endpoint_choice *c, uint64_t now_ns,
+			    uint32_t jitter)
+{
+	struct endpoint *e = find(set_of(b), &c->addr);
+	uint32_t failures;
+
+	atomic_fetch_add_explicit(&b->failures, 1, memory_order_relaxed);
+	if (!e || (!c->is_trial && is_down(e, now_ns)))
+		return false;
+	failures = atomic_fetch_add(&e->failures, 1) + 1;
+	atomic_store(&e->down_until_ns, now_ns + backoff_ns(failures, jitter));
+	return failures == 1;
+}
+
+bool backend_report_success(struct backend *b, const struct endpoint_choice *c)
+{
+	struct endpoint *e = find(set_of(b), &c->addr);
+
+	atomic_fetch_add_explicit(&b->connects, 1, memory_order_relaxed);
+	if (!e || !atomic_load_explicit(&e->failures, memory_order_relaxed))
+		return false;
+	atomic_store(&e->down_until_ns, 0);
+	return atomic_exchange(&e->failures, 0) != 0;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A backend at run time, beside the conf that it was made from: one target of an app, the unit that
+ * balancers choose and operators name. Its endpoints are the addresses that its name resolves to;
+ * health belongs to the endpoint, load to the backend.
+ *
+ * Threads: workers read and mark; all that changes is atomic. The set of endpoints is immutable but
+ * for its health words, and is replaced as a whole by the main thread, which frees the old one when
+ * every worker has gone through a turn of its loop (workers_retire).
+ */
+#ifndef SHUNT_BACKEND_H
+#define SHUNT_BACKEND_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "config.h"
+
+/* An endpoint that failed is left alone for so long, doubling with each failure in a row. */
+#define BACKOFF_MIN_MS 500
+#define BACKOFF_MAX_MS 30000
+
+struct endpoint {
+	struct addr addr;
+	_Atomic uint32_t failures; /* in a row */
+	_Atomic uint64_t
+		down_until_ns; /* 0: up. Past: down, and the next connection is its trial */
+};
+
+struct endpoint_set {
+	size_t n; /* at least 1 */
+	struct endpoint endpoint[];
+};
+
+struct backend {
+	const struct target_conf *conf;
+	_Atomic(struct endpoint_set *) set; /* NULL: the name has not been resolved */
+	_Atomic uint32_t rotation;          /* where the next walk over the endpoints starts */
+	_Atomic uint32_t active;            /* sessions that are connecting or connected */
+	_Atomic uint64_t connects, failures;
+	_Atomic uint64_t bytes_to_backend, bytes_to_client;
+};
+
+/* A backend whose conf is a literal address has its endpoint at once. `conf` must outlive it. */
+void backend_init(struct backend *b, const struct target_conf *conf);
+void backend_close(struct backend *b);
+
+/*
+ * A new set of addresses (port 0: the target's port is filled in), which keeps the health of those
+ * that stay. Returns the old set for the caller to free when no worker can look at it any more, or
+ * NULL.
+ */
+struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr *addrs, size_t n);
+
+/* Has it an endpoint that is up, or down with its trial due? */
+bool backend_usable(const struct backend *b, uint64_t now_ns);
+bool backend_resolved(const struct backend *b);
+
+/*
+ * A walk over a backend's endpoints: each at most once, those that are up first in turn. With
+ * even_down also those that are down. A trial is claimed for trial_ns: meanwhile others see it as
+ * down.
+ */
+struct endpoint_walk {
+	uint32_t at, left;
+};
+
+struct endpoint_choice {
+	struct addr addr;
+	bool is_trial;
+};
+
+void backend_walk_begin(struct backend *b, struct endpoint_walk *w);
+/* False: no (further) endpoint. */
+bool backend_walk_next(struct backend *b, struct endpoint_walk *w, bool even_down, uint64_t now_ns,
+		       uint64_t trial_ns, struct endpoint_choice *out);
+
+/*
+ * How a connect went. Both return whether the endpoint's state changed (it went down, it came up),
+ * for the caller to tell the operator. A failure counts only if it is news: an endpoint that is
+ * down already, and not on trial, is not pushed further down by the many that met it at the same
+ * time. jitter: any random number.
+ */
+bool backend_report_failure(struct backend *b, const struct endpoint_choice *c, uint64_t now_ns,
+			    uint32_t jitter);
+bool backend_report_success(struct backend *b, const struct endpoint_choice *c);
+
+#endif

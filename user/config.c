@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the configuration consists of: the tables of keys, the readers of what is no plain value,
+ * and what must hold across keys and apps. Defaults are read before any app, wherever they stand,
+ * and each app starts as a XX */
+#include "config.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config_json.h"
+#include "config_ports.h"
+#include "config_read.h"
+
+#define APP_NAME_MAX_CHARS 64
+#define READ_FIRST_BYTES 65536u
+#define KEEPALIVE_MAX_MS (9u * 3600 * 1000) /* TCP_KEEPIDLE takes 32767 s */
+
+struct parser {
+	struct reader reader; /* key readers get this one, and find the parser around it */
+	struct config *config;
+	struct app_conf defaults; /* apps borrow its listen until all is read */
+	struct addr wildcards[2]; /* which it is when Defaults has no Listen */
+	const struct json *apps;  /* the value of Apps, read when all else is */
+	struct port_book *ports;
+	uint32_t app;          /* the number of the app that is being read */
+	struct mention *names; /* of the apps so far */
+	size_t n_names;
+};
+
+static struct parser *parser_of(struct reader *r)
+{
+	return container_of(r, struct parser, reader);
+}
+
+static key_reader read_log, read_defaults, note_apps, read_name, read_ports, read_targets,
+	read_listen, read_address;
+
+static const char *const log_levels[] = {
+	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
+	[LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",
+};
+static const char *const log_formats[] = {
+	[LOG_FORMAT_TEXT] = "text",
+	[LOG_FORMAT_JSON] = "json",
+};
+static const char *const log_outputs[] = {
+	[LOG_OUTPUT_STDERR] = "stderr",
+	[LOG_OUTPUT_SYSLOG] = "syslog",
+};
+
+#define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
+#define DURATION(from, to) .read = read_duration, .min = (from), .max = (to)
+
+/* The first ones have no default, so Defaults takes only what comes after them. */
+static const struct key app_keys[] = {
+	{ "Name", read_name, .offset = offsetof(struct app_conf, name), .required = true,
+	  .must = "1 to 64 printable characters without blanks at the ends" },
+	{ "Ports", read_ports, .required = true,
+	  .must = "an array of ports (1 to 65535) and ranges (\"6200-6210\"), at least one" },
+	{ "Targets", read_targets, .required = true,
+	  .must = "an array of targets (\"host:port\" or {\"Address\": ..., \"Weight\": ...}), "
+		  "at least one" },
+#define APP_KEYS_WITHOUT_DEFAULT 3
+	{ "Listen", read_listen,
+	  .must = "an array of addresses such as \"0.0.0.0\" and \"::\", at least one" },
+	{ "Balance", read_balancer, .offset = offsetof(struct app_conf, balance) },
+	{ "Engine", read_engine, .offset = offsetof(struct app_conf, engine) },
+	{ "ConnectTimeout", DURATION(1, DURATION_MAX_MS),
+	  .offset = offsetof(struct app_conf, connect_timeout_ms) },
+	{ "ConnectRetries", read_uint, .offset = offsetof(struct app_conf, connect_retries),
+	  .max = CONNECT_RETRIES_ALL - 1 },
+	{ "IdleTimeout", DURATION(0, DURATION_MAX_MS),
+	  .offset = offsetof(struct app_conf, idle_timeout_ms) },
+	{ "HalfCloseTimeout", DURATION(0, DURATION_MAX_MS),
+	  .offset = offsetof(struct app_conf, half_close_timeout_ms) },
+	{ "KeepAlive", DURATION(0, KEEPALIVE_MAX_MS),
+	  .offset = offsetof(struct app_conf, keepalive_ms) },
+	{ "MaxConnections", read_uint, .offset = offsetof(struct app_conf, max_connections),
+	  .max = UINT32_MAX },
+};
+
+static const struct key target_keys[] = {
+	{ "Address", read_address, .required = true, .must = "a string \"host:port\"" },
+	{ "Weight", read_uint, .offset = offsetof(struct target_conf, weight), .min = 1,
+	  .max = CONFIG_WEIGHT_MAX },
+};
+
+static const struct key log_keys[] = {
+	{ "Level", read_enum, .offset = offsetof(struct config, log.level), NAMES(log_levels) },
+	{ "Format", read_enum, .offset = offsetof(struct config, log.format), NAMES(log_formats) },
+	{ "Output", read_enum, .offset = offsetof(struct config, log.output), NAMES(log_outputs) },
+	{ "Access", read_bool, .offset = offsetof(struct config, access_log) },
+};
+
+static const struct key root_keys[] = {
+	{ "Engine", read_engine, .offset = offsetof(struct config, engine) },
+	{ "Workers", read_uint, .offset = offsetof(struct config, workers),
+	  .max = CONFIG_WORKERS_MAX },
+	{ "DrainTimeout", DURATION(0, DURATION_MAX_MS),
+	  .offset = offsetof(struct config, drain_timeout_ms) },
+	{ "Log", read_log, .must = "an object" },
+	{ "Defaults", read_defaults, .must = "an object with options of apps" },
+	{ "Apps", note_apps, .required = true, .must = "an array of apps, at least one" },
+};
+
+static const struct object_kind root_kind = { "", root_keys, ARRAY_SIZE(root_keys) };
+static const struct object_kind log_kind = { "Log", log_keys, ARRAY_SIZE(log_keys) };
+static const struct object_kind defaults_kind = {
+	"Defaults",
+	app_keys + APP_KEYS_WITHOUT_DEFAULT,
+	ARRAY_SIZE(app_keys) - APP_KEYS_WITHOUT_DEFAULT,
+};
+static const struct object_kind app_kind = { "Apps[]", app_keys, ARRAY_SIZE(app_keys) };
+static const struct object_kind target_kind = {
+	"Apps[].Targets[]",
+	target_keys,
+	ARRAY_SIZE(target_keys),
+};
+_Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep track of each");
+
+void config_each_key(void (*visit)(const char *object, const char *key, void *arg), void *arg)
+{
+	static const struct object_kind *const kinds[] = {
+		&root_kind, &log_kind, &defaults_kind, &app_kind, &target_kind,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		for (size_t k = 0; k < kinds[i]->n_keys; k++)
+			visit(kinds[i]->name, kinds[i]->keys[k].name, arg);
+	}
+}
+
+static bool name_fits(const char *name)
+{
+	size_t left = strlen(name), chars = 0;
+
+	if (!left || name[0] == ' ' || name[left - 1] == ' ')
+		return false;
+	for (size_t n; left; name += n, left -= n, chars++) {
+		n = utf8_char_len(name, left);
+		if (!n || control_char(name))
+			return false;
+	}
+	return chars <= APP_NAME_MAX_CHARS;
+}
+
+/* A name that is refused is kept all the same: errors are told by it. */
+static void read_name(struct reader *r, const struct key *key, const struct json *v, void *field)
+{
+	struct parser *p = parser_of(r);
+	char **name = field;
+
+	if (!reader_type(r, v, key->name, cJSON_String, key->must))
+		return;
+	*name = xstrdup(v->item->valuestring);
+	if (!name_fits(*name))
+		reader_reject(r, v, key->name, cJSON_String, key->must);
+	p->names[p->n_names++] = (struct mention){ xstrdup(*name), v->at };
+}
+
+static void read_ports(struct reader *r, const struct key *key, const struct json *v, void *app)
+{
+	(void)app; /* gets them by port_book_claim() */
+	port_book_read(parser_of(r)->ports, r, parser_of(r)->app, v, key);
+}
+
+/* An array with something in it; complains otherwise. */
+static bool is_filled_array(struct reader *r, const struct key *key, const struct json *v)
+{
+	if (cJSON_IsArray(v->item) && v->span > 1)
+		return true;
+	reader_reject(r, v, key->name, cJSON_Array, key->must);
+	return false;
+}
+
+/* Wrong addresses are left out of the list, so that no clash is reported for them. */
+static void read_listen(struct reader *r, const struct key *key, const struct json *v, void *field)
+{
+	static const char must[] = "an address such as \"192.0.2.1\", \"0.0.0.0\" or \"::\"";
+	struct app_conf *app = field;
+	struct mention *seen;
+	char text[ADDR_TEXT_MAX];
+	size_t n;
+
+	app->listen = NULL;
+	app->n_listen = 0;
+	app->listen_is_default = false;
+	if (!is_filled_array(r, key, v))
+		return;
+	n = (size_t)cJSON_GetArraySize(v->item);
+	app->listen = xcalloc(n, sizeof(*app->listen));
+	seen = xcalloc(n, sizeof(*seen));
+	json_for_each(element, v) {
+		struct addr *addr = &app->listen[app->n_listen];
+
+		if (!reader_type(r, element, "a Listen address", cJSON_String, must))
+			continue;
+		if (addr_parse_host(element->item->valuestring, addr)) {
+			reader_reject(r, element, "a Listen address", cJSON_String, must);
+			continue;
+		}
+		addr_format(addr, text);
+		*strrchr(text, ':') = '\0';
+		seen[app->n_listen++] = (struct mention){ xstrdup(text), element->at };
+	}
+	reader_refuse_repeats(r, seen, app->n_listen, "Listen address");
+}
+
+static void set_target(struct reader *r, const char *what, const struct json *v,
+		       struct target_conf *t)
+{
+	char shown[QUOTED_MAX];
+	const char *why;
+
+	if (!reader_type(r, v, what, cJSON_String, "\"host:port\""))
+		return;
+	if (host_port_parse(v->item->valuestring, &t->at, &why)) {
+		reader_fail(r, v->at, "%s %s: %s", what, quoted(shown, v->item->valuestring), why);
+		return;
+	}
+	t->text = xstrdup(v->item->valuestring);
+	t->is_literal = !addr_parse_host(t->at.host, &t->addr);
+	if (t->is_literal)
+		addr_set_port(&t->addr, t->at.port);
+}
+
+static void read_address(struct reader *r, const struct key *key, const struct json *v,
+			 void *target)
+{
+	set_target(r, key->name, v, target);
+}
+
+/* The same for targets that mean the same: literals in one form, names in lower case. */
+static char *target_identity(const struct target_conf *t)
+{
+	char text[MAX(ADDR_TEXT_MAX, HOST_NAME_MAX_CHARS + sizeof(".:65535"))];
+	size_t len = strlen(t->at.host);
+
+	if (t->is_literal)
+		return xstrdup(addr_format(&t->addr, text));
+	if (len && t->at.host[len - 1] == '.')
+		len--;
+	snprintf(text, sizeof(text), "%.*s:%u", (int)len, t->at.host, t->at.port);
+	for (char *c = text; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	return xstrdup(text);
+}
+
+static void read_targets(struct reader *r, const struct key *key, const struct json *v, void *field)
+{
+	struct app_conf *app = field;
+	struct mention *seen;
+	size_t n, n_seen = 0;
+
+	if (!is_filled_array(r, key, v))
+		return;
+	n = (size_t)cJSON_GetArraySize(v->item);
+	app->targets = xcalloc(n, sizeof(*app->targets));
+	seen = xcalloc(n, sizeof(*seen));
+	json_for_each(element, v) {
+		struct target_conf *t = &app->targets[app->n_targets++];
+
+		t->weight = 1;
+		if (cJSON_IsObject(element->item))
+			read_object(r, element, &target_kind, t);
+		else
+			set_target(r, "target", element, t);
+		if (t->text)
+			seen[n_seen++] = (struct mention){ target_identity(t), element->at };
+	}
+	reader_refuse_repeats(r, seen, n_seen, "target");
+}
+
+static void read_log(struct reader *r, const struct key *key, const struct json *v, void *config)
+{
+	if (!reader_type(r, v, key->name, cJSON_Object, key->must))
+		return;
+	reader_scope(r, key->name);
+	read_object(r, v, &log_kind, config);
+	reader_scope(r, NULL);
+}
+
+static void read_defaults(struct reader *r, const struct key *key, const struct json *v,
+			  void *config)
+{
+	(void)config; /* holds them only in its apps */
+	if (!reader_type(r, v, key->name, cJSON_Object, key->must))
+		return;
+	reader_scope(r, key->name);
+	read_object(r, v, &defaults_kind, &parser_of(r)->defaults);
+	reader_scope(r, NULL);
+}
+
+static void note_apps(struct reader *r, const struct key *key, const struct json *v, void *config)
+{
+	(void)config;
+	if (is_filled_array(r, key, v))
+		parser_of(r)->apps = v;
+}
+
+/* Before the app is read, for its errors; its Name may stand behind them. */
+static const char *name_of(const struct json *app)
+{
+	if (!cJSON_IsObject(app->item))
+		return NULL;
+	json_for_each(member, app) {
+		if (!strcmp(member->item->string, "Name") && cJSON_IsString(member->item))
+			return member->item->valuestring;
+	}
+	return NULL;
+}
+
+static void read_app(struct parser *p, const struct json *v, struct app_conf *app)
+{
+	struct reader *r = &p->reader;
+
+	*app = p->defaults;
+	reader_scope_app(r, name_of(v), p->app);
+	if (!reader_type(r, v, "this", cJSON_Object, "an object with Name, Ports and Targets"))
+		return;
+	read_object(r, v, &app_kind, app);
+	port_book_claim(p->ports, r, p->app, app, v->at);
+}
+
+static void read_apps(struct parser *p)
+{
+	struct config *c = p->config;
+
+	c->n_apps = (size_t)cJSON_GetArraySize(p->apps->item);
+	c->apps = xcalloc(c->n_apps, sizeof(*c->apps));
+	p->names = xcalloc(c->n_apps, sizeof(*p->names));
+	json_for_each(app, p->apps) {
+		read_app(p, app, &c->apps[p->app]);
+		p->app++;
+	}
+	reader_scope(&p->reader, NULL);
+	reader_refuse_repeats(&p->reader, p->names, p->n_names, "app name");
+	port_book_compare(p->ports, &p->reader, c->apps);
+}
+
+static void set_defaults(struct parser *p, const struct config_vocabulary *v)
+{
+	*p->config = (struct config){
+		.engine = v->engines[0],
+		.log = { LOG_LEVEL_INFO, LOG_FORMAT_TEXT, LOG_OUTPUT_STDERR },
+		.access_log = true,
+	};
+	p->wildcards[0].in.sin_family = AF_INET; /* all zeros is the wildcard of both */
+	p->wildcards[1].in6.sin6_family = AF_INET6;
+	p->defaults = (struct app_conf){
+		.listen = p->wildcards,
+		.n_listen = ARRAY_SIZE(p->wildcards),
+		.listen_is_default = true,
+		.balance = v->balancers[0],
+		.connect_timeout_ms = CONNECT_TIMEOUT_DEFAULT_MS,
+		.connect_retries = CONNECT_RETRIES_ALL,
+		.idle_timeout_ms = IDLE_TIMEOUT_DEFAULT_MS,
+		.half_close_timeout_ms = HALF_CLOSE_TIMEOUT_DEFAULT_MS,
+		.keepalive_ms = KEEPALIVE_DEFAULT_MS,
+	};
+}
+
+/*
+ * Gives each borrower of the default Listen a copy of its own, or nothing when the config is
+ * refused: only an accepted one bounds the copies, by its limit of listeners.
+ */
+static void end_borrowing(struct parser *p, bool accepted)
+{
+	struct app_conf *defaults = &p->defaults;
+
+	for (size_t i = 0; i < p->config->n_apps; i++) {
+		struct app_conf *app = &p->config->apps[i];
+
+		if (app->listen != defaults->listen)
+			continue;
+		app->listen = NULL;
+		if (!accepted)
+			continue;
+		app->listen = xcalloc(defaults->n_listen, sizeof(*app->listen));
+		memcpy(app->listen, defaults->listen, defaults->n_listen * sizeof(*app->listen));
+	}
+	if (defaults->listen != p->wildcards)
+		free(defaults->listen);
+}
+
+struct config *config_parse(const char *text, size_t len, const struct config_vocabulary *v,
+			    struct config_errors *errors)
+{
+	struct parser p = { .reader = { .words = v, .errors = errors } };
+	struct json_doc doc = { 0 };
+	struct json_error wrong;
+
+	*errors = (struct config_errors){ 0 };
+	if (json_parse(text, len, &doc, &wrong)) {
+		reader_fail(&p.reader, wrong.at, "%s", wrong.text);
+		return NULL;
+	}
+	p.config = xcalloc(1, sizeof(*p.config));
+	p.ports = port_book_new();
+	set_defaults(&p, v);
+	if (reader_type(&p.reader, doc.values, "the document", cJSON_Object,
+			"an object with Apps")) {
+		read_object(&p.reader, doc.values, &root_kind, p.config);
+		if (p.apps)
+			read_apps(&p);
+	}
+	end_borrowing(&p, !errors->total);
+	port_book_free(p.ports);
+	json_free(&doc);
+	if (!errors->total)
+		return p.config;
+	config_free(p.config);
+	return NULL;
+}
+
+/* Takes *len = 0. 0 with *text to be freed, or -errno; -EFBIG without reading on. */
+static int read_all(int fd, char **text, size_t *len)
+{
+	size_t size = READ_FIRST_BYTES;
+	ssize_t n;
+
+	*text = xcalloc(size, 1);
+	while ((n = read(fd, *text + *len, size - *len)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		*len += (size_t)n;
+		if (*len > CONFIG_FILE_MAX_BYTES)
+			break;
+		if (*len == size) {
+			size = MIN(2 * size, CONFIG_FILE_MAX_BYTES + 1);
+			*text = xreallocarray(*text, size, 1);
+		}
+	}
+	if (!n)
+		return 0;
+	n = n < 0 ? -errno : -EFBIG;
+	free(*text);
+	*text = NULL;
+	return (int)n;
+}
+
+struct config *config_load(const char *path, const struct config_vocabulary *v,
+			   struct config_errors *errors)
+{
+	struct reader r = { .words = v, .errors = errors };
+	bool is_stdin = !strcmp(path, "-");
+	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+	struct config *c = NULL;
+	char *text = NULL;
+	size_t len = 0;
+	int err;
+
+	*errors = (struct config_errors){ 0 };
+	err = fd < 0 ? -errno : read_all(fd, &text, &len);
+	if (!err)
+		c = config_parse(text, len, v, errors);
+	else if (err == -EFBIG)
+		reader_fail(&r, (struct json_pos){ 0, 0 }, "is larger than %u MiB, must be smaller",
+			    CONFIG_FILE_MAX_BYTES >> 20);
+	else
+		reader_fail(&r, (struct json_pos){ 0, 0 },
+			    "cannot be read, must be a JSON file: %s", strerror(-err));
+	free(text);
+	if (fd >= 0 && !is_stdin)
+		close(fd);
+	return c;
+}
+
+static void app_free(struct app_conf *app)
+{
+	for (size_t i = 0; i < app->n_targets; i++)
+		free(app->targets[i].text);
+	free(app->targets);
+	free(app->listen);
+	free(app->ports);
+	free(app->name);
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->n_apps; i++)
+		app_free(&c->apps[i]);
+	free(c->apps);
+	free(c);
+}
+
+int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size)
+{
+	if (!e->line)
+		return snprintf(buf, size, "%s: %s", file, e->text);
+	return snprintf(buf, size, "%s:%u:%u: %s", file, e->line, e->column, e->text);
+}
+
+void config_errors_free(struct config_errors *errors)
+{
+	for (size_t i = 0; i < errors->n; i++)
+		free(errors->list[i].text);
+	*errors = (struct config_errors){ 0 };
+}

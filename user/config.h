@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The configuration: from the text of a JSON file to plain, complete, validated structs, or to a
+ * list of everything that is wrong with it. It opens no sockets, resolves no names and keeps
+ * nothing of the text. Defaults are filled in here and nowhere else. A key is one row of one table
+ * (config.c); the same key stands in docs/config.schema.json and in shunt-config(5), and
+ * test_config.c holds the table and the schema together.
+ */
+#ifndef SHUNT_CONFIG_H
+#define SHUNT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "log.h"
+
+#define CONFIG_FILE_MAX_BYTES (16u << 20)
+#define CONFIG_DEPTH_MAX 32
+#define CONFIG_ERRORS_MAX 100 /* kept and printed; the rest is counted */
+#define CONFIG_WEIGHT_MAX 256
+#define CONFIG_WORKERS_MAX 256
+
+#define CONNECT_TIMEOUT_DEFAULT_MS 2000
+#define IDLE_TIMEOUT_DEFAULT_MS 3600000
+#define HALF_CLOSE_TIMEOUT_DEFAULT_MS 30000
+#define KEEPALIVE_DEFAULT_MS 60000
+#define CONNECT_RETRIES_ALL UINT32_MAX /* every target is tried before the client is refused */
+
+/*
+ * The names that a config may use for what lives on floors above this one, or beside it. Balance
+ * and Engine become pointers to these very strings.
+ */
+struct config_vocabulary {
+	const char *const *balancers; /* the first is the default */
+	size_t n_balancers;
+	const char *const *engines; /* the first is the default ("auto") */
+	size_t n_engines;
+};
+
+struct target_conf {
+	char *text; /* as given: "host:port", and the target's name in every table and log */
+	struct host_port at;
+	bool is_literal;  /* at.host is an address: */
+	struct addr addr; /* that address with the port */
+	uint32_t weight;  /* 1 to CONFIG_WEIGHT_MAX */
+};
+
+/* Where an app listens: one of its Listen addresses with one of its ports. */
+struct app_conf {
+	char *name;
+	uint16_t *ports; /* ranges expanded, in the order given */
+	size_t n_ports;
+	struct addr *listen; /* port 0 */
+	size_t n_listen;
+	bool listen_is_default; /* no Listen given: a host without IPv6 is then no error */
+	struct target_conf *targets;
+	size_t n_targets;
+	const char *balance;
+	const char *engine; /* NULL: the config's Engine */
+	uint32_t connect_timeout_ms;
+	uint32_t connect_retries;       /* further targets to try after the first one failed */
+	uint32_t idle_timeout_ms;       /* 0: none */
+	uint32_t half_close_timeout_ms; /* 0: none */
+	uint32_t keepalive_ms;          /* silence before the first TCP keepalive probe; 0: none */
+	uint32_t max_connections;       /* 0: no limit */
+};
+
+struct config {
+	const char *engine;
+	uint32_t workers;          /* 0: one a core */
+	uint32_t drain_timeout_ms; /* 0: no limit */
+	struct log_conf log;
+	bool access_log;
+	struct app_conf *apps;
+	size_t n_apps;
+};
+
+struct config_error {
+	unsigned int line, column; /* from 1; 0: about the file as a whole */
+	char *text;                /* `app "x": what is wrong, what would be right` */
+};
+
+struct config_errors {
+	struct config_error list[CONFIG_ERRORS_MAX];
+	size_t n;     /* in list, in the order of the text */
+	size_t total; /* found */
+};
+
+/*
+ * Both return a config that the caller gives to config_free(), or NULL with at least one error in
+ * *errors; the caller gives *errors to config_errors_free() in either case. config_load() reads "-"
+ * from standard input.
+ */
+struct config *config_parse(const char *text, size_t len, const struct config_vocabulary *v,
+			    struct config_errors *errors) must_check;
+struct config *config_load(const char *path, const struct config_vocabulary *v,
+			   struct config_errors *errors) must_check;
+void config_free(struct config *c); /* takes NULL */
+
+/* One error as "FILE:LINE:COL: text" (or "FILE: text"), without a newline; as snprintf. */
+int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size);
+void config_errors_free(struct config_errors *errors);
+
+/*
+ * The keys of the table, for the test that holds it against the schema: calls visit() for each,
+ * with the object that it belongs to ("", "Log", "Defaults", "Apps[]", "Apps[].Targets[]").
+ */
+void config_each_key(void (*visit)(const char *object, const char *key, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which app has which port of which address. Ports are read as ranges, refused when an app names
+ * one twice, expanded when the app's addresses are known, and compared across apps when all are
+ * read. The work is bounded by CONFIG_LISTENERS_MAX, whatever the file says.
+ */
+#ifndef SHUNT_CONFIG_PORTS_H
+#define SHUNT_CONFIG_PORTS_H
+
+#include "config_read.h"
+
+/* Ports times addresses, in all apps: the kernel's default limit of descriptors (fs.nr_open). */
+#define CONFIG_LISTENERS_MAX (1u << 20)
+
+struct port_book;
+
+struct port_book *port_book_new(void) must_check;
+void port_book_free(struct port_book *b); /* takes NULL */
+
+/* Takes the value of the app's Ports, or complains. Apps are numbered from 0, in order. */
+void port_book_read(struct port_book *b, struct reader *r, uint32_t app, const struct json *v,
+		    const struct key *key);
+/*
+ * Fills in conf->ports and claims them on each of conf->listen, which must stay where it is until
+ * port_book_compare(). `at` is where the app stands.
+ */
+void port_book_claim(struct port_book *b, struct reader *r, uint32_t app, struct app_conf *conf,
+		     struct json_pos at);
+/* Complains of each range that claims what an app before it has. Sets the reader's scope. */
+void port_book_compare(struct port_book *b, struct reader *r, const struct app_conf *apps);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all engines share: the table of them, and the end of a direction. Passing on a FIN is here
+ * and not in the engines because it is the same for each: when the source has ended and nothing
+ * waits, shut the destination.
+ */
+#include "engine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+const struct engine *const engines[] = { &engine_copy, &engine_splice, NULL };
+const char *const engine_names[] = { "auto", "copy", "splice" };
+const size_t n_engines = ARRAY_SIZE(engine_names);
+_Static_assert(ARRAY_SIZE(engine_names) == ARRAY_SIZE(engines), "auto and a name an engine");
+
+const struct engine *engine_find(const char *name)
+{
+	for (size_t i = 0; engines[i]; i++)
+		if (!strcmp(engines[i]->name, name))
+			return engines[i];
+	return NULL;
+}
+
+static const char *const reason_texts[N_ENGINE_REASONS] = {
+	[ENGINE_FORCED] = "the configuration says so",
+	[ENGINE_FIRST_BYTES] = "every flow starts here",
+	[ENGINE_SMALL_READS] = "its reads have become small",
+	[ENGINE_BULK] = "it moves bulk: large reads one after another",
+	[ENGINE_NO_PIPE] = "no pipe was to be had",
+	[ENGINE_URGENT_DATA] = "urgent data came, where splice(2) would wait for ever",
+};
+
+const char *engine_reason_text(enum engine_reason reason)
+{
+	return reason_texts[reason];
+}
+
+int relay_pools_init(struct relay_pools *p, size_t buffers, size_t pipes)
+{
+	buffer_pool_init(&p->buffers, buffers);
+	pipe_pool_init(&p->pipes, pipes);
+	p->scratch = malloc(BUFFER_BYTES);
+	return p->scratch ? 0 : -ENOMEM;
+}
+
+void relay_pools_close(struct relay_pools *p)
+{
+	buffer_pool_close(&p->buffers);
+	pipe_pool_close(&p->pipes);
+	free(p->scratch);
+	p->scratch = NULL;
+}
+
+void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine)
+{
+	*r = (struct relay){ .pools = pools, .is_auto = !engine };
+	for (int i = 0; i < 2; i++) {
+		r->side[i].watch.fd = -1;
+		r->dir[i].engine = engine ? engine : &engine_copy;
+		r->dir[i].reason = engine ? ENGINE_FORCED : ENGINE_FIRST_BYTES;
+	}
+}
+
+void side_note_events(struct side *s, uint32_t events)
+{
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		s->hangup = true;
+	if (events & EPOLLPRI)
+		s->urgent = true;
+	if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		s->readable = true;
+	if (events & EPOLLOUT)
+		s->writable = true;
+}
+
+void direction_switch(struct relay *r, int from, const struct engine *engine,
+		      enum engine_reason reason)
+{
+	struct direction *d = &r->dir[from];
+
+	if (engine->start(r, from))
+		return;
+	d->engine->stop(r, from);
+	d->engine = engine;
+	d->reason = reason;
+}
+
+static int pass_on_end(struct relay *r, int from)
+{
+	struct direction *d = &r->dir[from];
+
+	if (shutdown(r->side[!from].watch.fd, SHUT_WR))
+		return relay_fail(r, !from, errno);
+	d->ended = true;
+	return PUMP_WAIT;
+}
+
+int relay_pump(struct relay *r, int from)
+{
+	struct direction *d = &r->dir[from];
+	const struct engine *engine;
+	int rc;
+
+	if (d->ended)
+		return PUMP_WAIT;
+	/* An engine that finds that it can't go on switches to another one, which then takes over
+	 * at once. */
+	do {
+		engine = d->engine;
+		rc = engine->pump(r, from);
+	} while (rc >= 0 && engine != d->engine);
+	if (rc < 0)
+		return rc;
+	if (d->eof && direction_is_dry(d))
+		return pass_on_end(r, from);
+	if (r->is_auto)
+		auto_review(r, from);
+	return rc;
+}
+
+void relay_release(struct relay *r)
+{
+	for (int i = 0; i < 2; i++)
+		r->dir[i].engine->stop(r, i);
+}
+
+bool relay_is_done(const struct relay *r)
+{
+	return r->dir[CLIENT].ended && r->dir[BACKEND].ended;
+}
+
+bool relay_is_dry(const struct relay *r)
+{
+	return direction_is_dry(&r->dir[CLIENT]) && direction_is_dry(&r->dir[BACKEND]);
+}
+
+const char *relay_engine_names(const struct relay *r, char *buf, size_t size)
+{
+	const char *up = r->dir[CLIENT].engine->name, *down = r->dir[BACKEND].engine->name;
+
+	if (up == down)
+		return up;
+	snprintf(buf, size, "%s,%s", up, down);
+	return buf;
+}

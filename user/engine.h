@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What moves the bytes. A relay is two sides (sockets) and two directions between them; each
+ * direction is served by an engine, a const table of functions, and a session never knows by which
+ * one.
+ *
+ * Readiness is edge-triggered: `readable` and `writable` are what the last edge and the last call
+ * said, so an engine makes no call that is known to return EAGAIN, and the steady path needs no
+ * epoll_ctl. Invariant: bytes that an engine has read and not yet written are in the direction's
+ * buffer or pipe, and it holds neither when there are none.
+ */
+#ifndef SHUNT_ENGINE_H
+#define SHUNT_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "loop.h"
+#include "pool.h"
+
+/* How much a direction may move before other flows of the worker have their turn. */
+#define PUMP_BUDGET_BYTES (1u << 20)
+
+enum {
+	CLIENT,
+	BACKEND
+}; /* the two sides; a direction has the index of the side that it reads from */
+
+struct side {
+	struct watch watch; /* its fd; -1: none */
+	bool readable;
+	bool writable;
+	bool hangup; /* the peer's FIN or RST has come: read on until it shows */
+	bool urgent; /* urgent data has come: reads stop at its mark, and a short one does not mean
+			empty */
+};
+
+/* Why a direction is on its engine; explained by engine_reason_text(). */
+enum engine_reason {
+	ENGINE_FORCED,
+	ENGINE_FIRST_BYTES,
+	ENGINE_SMALL_READS,
+	ENGINE_BULK,
+	ENGINE_NO_PIPE,
+	ENGINE_URGENT_DATA,
+	N_ENGINE_REASONS
+};
+
+struct engine;
+
+struct direction {
+	const struct engine *engine;
+	struct buffer *buffer; /* copy */
+	struct pipe *pipe;     /* splice */
+	uint64_t bytes;        /* written to the destination */
+	uint32_t read_average; /* bytes that a read brings lately: what auto goes by */
+	bool eof;              /* the source's FIN has been read */
+	bool ended;            /* and passed on, after all bytes */
+	enum engine_reason reason;
+};
+
+/* What the relays of one worker share. */
+struct relay_pools {
+	struct buffer_pool buffers;
+	struct pipe_pool pipes;
+	uint8_t *scratch; /* BUFFER_BYTES, for peeking when no buffer is left */
+};
+
+struct relay {
+	struct side side[2];
+	struct direction dir[2]; /* dir[i] goes from side[i] to side[!i] */
+	struct relay_pools *pools;
+	uint64_t moved;  /* bytes read and bytes written, both ways: has anything happened? */
+	int failed_side; /* whose socket the last negative result came from */
+	bool is_auto;    /* engine_auto may change the directions' engines */
+};
+
+enum pump_result {
+	PUMP_WAIT = 0, /* until the next edge */
+	PUMP_MORE = 1, /* the budget is used up: call again after the others */
+};
+
+struct engine {
+	const char *name;
+	const char *summary;
+	/* Can it work on this host? 0, or -errno with the reason as a phrase in why. */
+	int (*probe)(char *why, size_t size);
+	/* Takes over a direction that holds no bytes. 0 or -errno: then it stays as it was. */
+	int (*start)(struct relay *r, int from);
+	/* Moves bytes until an edge is needed or the budget is used up: enum pump_result, or -errno
+	 * (failed_side). */
+	int (*pump)(struct relay *r, int from);
+	/* Gives back what the direction holds; bytes that wait are gone: only when it moves on dry,
+	 * or at the end. */
+	void (*stop)(struct relay *r, int from);
+};
+
+extern const struct engine engine_copy;
+extern const struct engine engine_splice;
+
+/* "auto" first, then the engines by name: what --engine and the config's Engine may say. */
+extern const char *const engine_names[];
+extern const size_t n_engines;
+/* All engines, ended by NULL. */
+extern const struct engine *const engines[];
+const struct engine *engine_find(const char *name); /* NULL: there is none of this name */
+
+const char *engine_reason_text(enum engine_reason reason);
+
+int relay_pools_init(struct relay_pools *p, size_t buffers, size_t pipes) must_check;
+void relay_pools_close(struct relay_pools *p); /* takes a zeroed one, too */
+
+/* Both directions on `engine`; NULL: auto. The sides' fds come with the session's connections. */
+void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine);
+/* Moves what can be moved in one direction, and passes its end on: enum pump_result or -errno
+ * (failed_side). */
+int relay_pump(struct relay *r, int from) must_check;
+/* Gives back all buffers and pipes. */
+void relay_release(struct relay *r);
+/* Notes an edge of a side: EPOLL* bits. */
+void side_note_events(struct side *s, uint32_t events);
+
+bool relay_is_done(const struct relay *r); /* both directions have ended */
+bool relay_is_dry(const struct relay *r);  /* no bytes wait inside */
+/* "copy", or "copy,splice" when the directions (to the backend, to the client) differ. */
+const char *relay_engine_names(const struct relay *r, char *buf, size_t size);
+
+/* For engines. */
+
+/* Are there no bytes between its source and its destination? */
+static inline bool direction_is_dry(const struct direction *d)
+{
+	return !d->buffer && !d->pipe;
+}
+
+/* Hands a dry direction to another engine; when that one can't, nothing changes. */
+void direction_switch(struct relay *r, int from, const struct engine *engine,
+		      enum engine_reason reason);
+
+/* Notes that a read brought n bytes: the average moves an eighth of the way. */
+static inline void direction_note_read(struct relay *r, struct direction *d, size_t n)
+{
+	r->moved += n;
+	d->read_average =
+		(uint32_t)((int64_t)d->read_average + ((int64_t)n - (int64_t)d->read_average) / 8);
+}
+
+static inline void direction_note_written(struct relay *r, struct direction *d, size_t n)
+{
+	r->moved += n;
+	d->bytes += n;
+}
+
+static inline int relay_fail(struct relay *r, int side, int error)
+{
+	r->failed_side = side;
+	return -error;
+}
+
+/* Looks at what a direction did lately and moves it between copy and splice (engine_auto.c). */
+void auto_review(struct relay *r, int from);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "listener.h"
+
+#include <unistd.h>
+
+#include "log.h"
+#include "net.h"
+
+enum accept_result { ACCEPT_EMPTY, ACCEPT_BATCH_FULL, ACCEPT_NO_FDS };
+
+/* Errors that concern the one connection, which is gone: the next one is looked at (accept(2),
+ * "Error handling"). */
+static bool is_connection_error(int error)
+{
+	switch (error) {
+	case ECONNABORTED:
+	case EINTR:
+	case ENETDOWN:
+	case EPROTO:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static enum accept_result accept_batch(struct listener *l)
+{
+	struct session_ctx *ctx = l->set->ctx;
+
+	for (int n = 0; n < LISTENER_BATCH; n++) {
+		struct addr client;
+		int fd;
+
+		if (!fd_budget_take(ctx->fds, SESSION_FDS))
+			return ACCEPT_NO_FDS;
+		fd = net_accept(l->watch.fd, &client);
+		if (fd >= 0) {
+			session_open(ctx, l->app, fd, &client, l->text);
+			continue;
+		}
+		fd_budget_give(ctx->fds, SESSION_FDS);
+		if (fd == -EAGAIN)
+			return ACCEPT_EMPTY;
+		if (!is_connection_error(-fd))
+			return ACCEPT_NO_FDS; /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
+	}
+	return ACCEPT_BATCH_FULL;
+}
+
+static void pause_accept(struct listener *l)
+{
+	struct listener_set *set = l->set;
+	uint64_t now = set->ctx->loop->now_ns;
+
+	/* At the limit this happens with every connection that ends: once in a while is enough to
+	 * say it. */
+	if (now >= set->next_warning_ns) {
+		log_warning("no file descriptors are left: accepting waits until connections end; "
+			    "a higher limit (LimitNOFILE, ulimit -n) would allow more of them");
+		set->next_warning_ns = now + LISTENER_WARNING_MS * NSEC_PER_MSEC;
+	}
+	if (list_empty(&l->paused))
+		list_append(&set->paused, &l->paused);
+	if (!timer_armed(&set->retry))
+		loop_arm_in(set->ctx->loop, &set->retry, LISTENER_RETRY_MS * NSEC_PER_MSEC);
+}
+
+static void accept_some(struct listener *l)
+{
+	switch (accept_batch(l)) {
+	case ACCEPT_EMPTY:
+		break;
+	case ACCEPT_BATCH_FULL:
+		loop_again(l->set->ctx->loop, &l->more);
+		break;
+	case ACCEPT_NO_FDS:
+		pause_accept(l);
+		break;
+	}
+}
+
+static void on_ready(struct watch *w, uint32_t events)
+{
+	struct listener *l = container_of(w, struct listener, watch);
+
+	(void)events;
+	if (list_empty(&l->paused))
+		accept_some(l);
+}
+
+static void on_more(struct work *w)
+{
+	accept_some(container_of(w, struct listener, more));
+}
+
+static void resume(struct listener_set *set)
+{
+	struct list waiting;
+
+	list_init(&waiting);
+	list_take(&set->paused, &waiting);
+	while (!list_empty(&waiting)) {
+		struct listener *l = list_entry(waiting.next, struct listener, paused);
+
+		list_del(&l->paused);
+		accept_some(l);
+		if (list_empty(&l->paused))
+			continue;
+		/* Out of fds again: the others keep their place in the queue, before this one. */
+		while (!list_empty(&waiting)) {
+			struct list *last = waiting.prev;
+
+			list_del(last);
+			list_push(&set->paused, last);
+		}
+	}
+}
+
+static void on_resume(struct work *w)
+{
+	resume(container_of(w, struct listener_set, resume));
+}
+
+static void on_retry(struct timer *t)
+{
+	resume(container_of(t, struct listener_set, retry));
+}
+
+void listener_set_init(struct listener_set *set, struct session_ctx *ctx, size_t max)
+{
+	*set = (struct listener_set){ .ctx = ctx };
+	set->listeners = xcalloc(max, sizeof(*set->listeners));
+	list_init(&set->paused);
+	timer_init(&set->retry, on_retry);
+	work_init(&set->resume, on_resume);
+}
+
+int listener_set_add(struct listener_set *set, int fd, struct app *app, const char *text)
+{
+	struct listener *l = &set->listeners[set->n];
+	int rc;
+
+	*l = (struct listener){
+		.watch = { .fd = -1, .ready = on_ready },
+		.set = set,
+		.app = app,
+		.text = text,
+	};
+	list_init(&l->paused);
+	work_init(&l->more, on_more);
+	rc = loop_add(set->ctx->loop, &l->watch, fd, EPOLLIN | EPOLLET);
+	if (!rc)
+		set->n++;
+	return rc;
+}
+
+void listener_set_fds_came_back(struct listener_set *set)
+{
+	if (!list_empty(&set->paused))
+		loop_again(set->ctx->loop, &set->resume);
+}
+
+static void listener_close(struct listener *l)
+{
+	int fd = l->watch.fd;
+
+	if (fd < 0)
+		return;
+	work_cancel(&l->more);
+	list_del(&l->paused);
+	loop_forget(l->set->ctx->loop, &l->watch);
+	close(fd);
+}
+
+void listener_set_close(struct listener_set *set)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		struct listener *l = &set->listeners[i];
+
+		if (l->watch.fd < 0)
+			continue;
+		/* Their handshake is done: for the client they are connected, and closing would
+		 * reset them. */
+		while (accept_batch(l) == ACCEPT_BATCH_FULL)
+			;
+		listener_close(l);
+	}
+	timer_disarm(&set->ctx->loop->timers, &set->retry);
+	work_cancel(&set->resume);
+}
+
+void listener_set_free(struct listener_set *set)
+{
+	for (size_t i = 0; i < set->n; i++)
+		listener_close(&set->listeners[i]);
+	free(set->listeners);
+	*set = (struct listener_set){ 0 };
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line: a table of commands, each with its options, its help and its function. Exit
+ * status: 0 done, 1 it went wrong (and said why), 2 the command line is not understood.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config.h"
+#include "log.h"
+#include "proxy.h"
+#include "util.h"
+
+#ifndef SHUNT_VERSION
+#define SHUNT_VERSION "unknown"
+#endif
+
+#define CONFIG_PATH_DEFAULT "/etc/shunt/config.json"
+
+#define EXIT_USAGE 2
+
+struct command {
+	const char *name, *arguments, *summary, *help;
+	int (*run)(const struct command *c, int argc, char **argv);
+};
+
+static int print_help(const struct command *c)
+{
+	printf("Usage: shunt %s %s\n%s.\n\n%s", c->name, c->arguments, c->summary, c->help);
+	return EXIT_SUCCESS;
+}
+
+static int usage_error(const struct command *c)
+{
+	fprintf(stderr, "Usage: shunt %s %s\n`shunt %s --help` tells more.\n", c->name,
+		c->arguments, c->name);
+	return EXIT_USAGE;
+}
+
+/* NULL after every error has been printed. */
+static struct config *load_config(const char *path)
+{
+	struct config_vocabulary vocabulary = proxy_vocabulary();
+	struct config_errors errors = { 0 };
+	struct config *config = config_load(path, &vocabulary, &errors);
+	char text[1024];
+
+	for (size_t i = 0; i < errors.n; i++) {
+		config_error_format(&errors.list[i], path, text, sizeof(text));
+		fprintf(stderr, "%s\n", text);
+	}
+	if (errors.total > errors.n)
+		fprintf(stderr, "%s: and %zu more errors\n", path, errors.total - errors.n);
+	config_errors_free(&errors);
+	return config;
+}
+
+/* What the command line may say instead of the config; NULL: it does not. */
+struct overrides {
+	const char *path, *engine, *workers, *log_format, *log_level;
+};
+
+/* The index of `name` among the names, or -1 after the possible ones have been printed. */
+static int choose(const char *option, const char *name, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(names[i], name))
+			return (int)i;
+	fprintf(stderr, "shunt: %s \"%s\" is not one of:", option, name);
+	for (size_t i = 0; i < n; i++)
+		fprintf(stderr, " %s", names[i]);
+	fputc('\n', stderr);
+	return -1;
+}
+
+/* Engines of the plan that this version does not have yet: a mistake, but not a typing mistake. */
+static bool is_future_engine(const char *name)
+{
+	static const char *const future[] = { "sockmap", "wire" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(future); i++) {
+		if (strcmp(future[i], name))
+			continue;
+		fprintf(stderr,
+			"shunt: the engine %s is not in this version: it needs BPF programs that are "
+			"still to come; use auto, copy or splice\n",
+			name);
+		return true;
+	}
+	return false;
+}
+
+static int override_engine(struct config *c, const char *name)
+{
+	struct config_vocabulary v = proxy_vocabulary();
+	int i;
+
+	if (is_future_engine(name))
+		return EXIT_FAILURE;
+	i = choose("--engine", name, v.engines, v.n_engines);
+	if (i < 0)
+		return EXIT_USAGE;
+	/* The command line is for trying things: it goes before what the file says, also for single
+	 * apps. */
+	c->engine = v.engines[i];
+	for (size_t a = 0; a < c->n_apps; a++)
+		c->apps[a].engine = NULL;
+	return 0;
+}
+
+static int override_workers(struct config *c, const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || n > CONFIG_WORKERS_MAX) {
+		fprintf(stderr,
+			"shunt: --workers \"%s\" is not a number from 0 (one a core) to %d\n", text,
+			CONFIG_WORKERS_MAX);
+		return EXIT_USAGE;
+	}
+	c->workers = (uint32_t)n;
+	return 0;
+}
+
+static int override_log(struct config *c, const struct overrides *o)
+{
+	static const char *const formats[] = { "text", "json" };
+	static const char *const levels[] = { "error", "warning", "notice", "info", "debug" };
+	int i;
+
+	if (o->log_format) {
+		i = choose("--log-format", o->log_format, formats, ARRAY_SIZE(formats));
+		if (i < 0)
+			return EXIT_USAGE;
+		c->log.format = (enum log_format)i;
+	}
+	if (o->log_level) {
+		i = choose("--log-level", o->log_level, levels, ARRAY_SIZE(levels));
+		if (i < 0)
+			return EXIT_USAGE;
+		c->log.level = (enum log_level)i;
+	}
+	return 0;
+}
+
+static int apply_overrides(struct config *c, const struct overrides *o)
+{
+	int rc = 0;
+
+	if (o->engine)
+		rc = override_engine(c, o->engine);
+	if (!rc && o->workers)
+		rc = override_workers(c, o->workers);
+	return rc ? rc : override_log(c, o);
+}
+
+static int run_with(const struct overrides *o)
+{
+	struct config *c = load_config(o->path);
+	int rc;
+
+	if (!c)
+		return EXIT_FAILURE;
+	rc = apply_overrides(c, o);
+	if (!rc) {
+		log_configure(&c->log);
+		rc = proxy_run(c, SHUNT_VERSION) ? EXIT_FAILURE : EXIT_SUCCESS;
+	}
+	config_free(c);
+	return rc;
+}
+
+static int command_run(const struct command *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "engine", required_argument, NULL, 'e' },
+		{ "workers", required_argument, NULL, 'w' },
+		{ "log-format", required_argument, NULL, 'f' },
+		{ "log-level", required_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct overrides o = { .path = CONFIG_PATH_DEFAULT };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			o.path = optarg;
+			break;
+		case 'e':
+			o.engine = optarg;
+			break;
+		case 'w':
+			o.workers = optarg;
+			break;
+		case 'f':
+			o.log_format = optarg;
+			break;
+		case 'l':
+			o.log_level = optarg;
+			break;
+		case 'h':
+			return print_help(c);
+		default:
+			return usage_error(c);
+		}
+	}
+	return optind < argc ? usage_error(c) : run_with(&o);
+}
+
+static int command_check(const struct command *c, int argc, char **argv)
+{
+	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
+	size_t ports = 0, targets = 0;
+	struct config *config;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1)
+		return option == 'h' ? print_help(c) : usage_error(c);
+	if (argc - optind != 1)
+		return usage_error(c);
+	config = load_config(argv[optind]);
+	if (!config)
+		return EXIT_FAILURE;
+	for (size_t i = 0; i < config->n_apps; i++) {
+		ports += config->apps[i].n_ports;
+		targets += config->apps[i].n_targets;
+	}
+	printf("%s: right: %zu apps, %zu ports, %zu targets\n", argv[optind], config->n_apps, ports,
+	       targets);
+	config_free(config);
+	return EXIT_SUCCESS;
+}
+
+static const struct command commands[] = {
+	{
+		.name = "run",
+		.arguments = "[-c FILE] [OPTION]...",
+		.summary = "Runs the proxy in the foreground",
+		.help = "  -c, --config FILE    the configuration (default " CONFIG_PATH_DEFAULT
+			"; - for standard input)\n"
+			"      --engine NAME    auto, copy or splice: instead of what the file says\n"
+			"      --workers N      threads, 0 for one a core: instead of what the file says\n"
+			"      --log-format F   text or json: instead of what the file says\n"
+			"      --log-level L    error, warning, notice, info or debug: likewise\n\n"
+			"SIGTERM drains: no new connections, and the end when the last one is done; a second\n"
+			"one, or SIGINT, stops at once.\n",
+		.run = command_run,
+	},
+	{
+		.name = "check",
+		.arguments = "FILE",
+		.summary =
+			"Says whether a configuration is right, or everything that is wrong with it",
+		.help = "Exit status 0: it is right. 1: each error is on standard error, as\n"
+			"FILE:LINE:COLUMN: app \"NAME\": what is wrong, what would be right.\n",
+		.run = command_check,
+	},
+};
+
+static void print_overview(FILE *out)
+{
+	fputs("Usage: shunt COMMAND [OPTION]...\nA raw TCP proxy that gets out of its own way.\n\n",
+	      out);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fputs("\n`shunt COMMAND --help` tells more; `shunt --version` says which one this is.\n",
+	      out);
+}
+
+int main(int argc, char **argv)
+{
+	const char *names[ARRAY_SIZE(commands)], *nearest;
+
+	if (argc < 2) {
+		print_overview(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		puts("shunt " SHUNT_VERSION);
+		return EXIT_SUCCESS;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		print_overview(stdout);
+		return EXIT_SUCCESS;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		names[i] = commands[i].name;
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(&commands[i], argc - 1, argv + 1);
+	}
+	nearest = nearest_name(argv[1], names, ARRAY_SIZE(names));
+	fprintf(stderr, "shunt: there is no command \"%s\"", argv[1]);
+	fprintf(stderr, nearest ? "; did you mean \"%s\"?\n" : "\n", nearest);
+	print_overview(stderr);
+	return EXIT_USAGE;
+}

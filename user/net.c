@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "net.h"
+
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static int set_option(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
+}
+
+/*
+ * The options of both legs. A listener's are inherited by what it accepts, which saves the calls
+ * for each connection. SO_OOBINLINE: without it recv() would skip an urgent byte, and a byte would
+ * be lost.
+ */
+static int set_stream_options(int fd, uint32_t keepalive_ms)
+{
+	int idle_s = (int)((keepalive_ms + 999) / 1000);
+	int rc = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+
+	if (!rc)
+		rc = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	if (rc || !keepalive_ms)
+		return rc;
+	rc = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	if (!rc)
+		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+	if (!rc)
+		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, NET_KEEPALIVE_INTERVAL_S);
+	if (!rc)
+		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, NET_KEEPALIVE_PROBES);
+	return rc;
+}
+
+static int new_socket(const struct addr *a)
+{
+	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared)
+{
+	int fd = new_socket(a), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = set_stream_options(fd, keepalive_ms);
+	if (!rc && a->sa.sa_family == AF_INET6)
+		rc = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (!rc)
+		rc = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!rc && shared)
+		rc = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!rc && bind(fd, &a->sa, addr_len(a)))
+		rc = -errno;
+	if (!rc && !shared)
+		rc = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int net_listen(int fd)
+{
+	return listen(fd, NET_BACKLOG) ? -errno : 0;
+}
+
+int net_accept(int listener, struct addr *peer)
+{
+	socklen_t len = sizeof(*peer);
+	int fd = accept4(listener, &peer->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int net_connect(const struct addr *a, uint32_t keepalive_ms)
+{
+	int fd = new_socket(a), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = set_stream_options(fd, keepalive_ms);
+	if (!rc && connect(fd, &a->sa, addr_len(a)) && errno != EINPROGRESS)
+		rc = -errno;
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int net_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) ? errno : error;
+}
+
+void net_reset(int fd)
+{
+	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+
+	/* It cannot fail on a socket; and if it did, a FIN would be all that is left to send. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(fd);
+}
+
+uint64_t net_raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return 1024;
+	if (limit.rlim_cur < limit.rlim_max) {
+		rlim_t soft = limit.rlim_cur;
+
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit))
+			limit.rlim_cur = soft;
+	}
+	return limit.rlim_cur;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sockets, as this program uses them: TCP, non-blocking, close-on-exec, with the options that every
+ * leg of a flow has (TCP_NODELAY, keepalive, urgent bytes kept in the stream). It keeps no state
+ * and logs nothing.
+ */
+#ifndef SHUNT_NET_H
+#define SHUNT_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "util.h"
+
+#define NET_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
+#define NET_KEEPALIVE_PROBES 3
+#define NET_KEEPALIVE_INTERVAL_S 10
+
+/*
+ * A bound TCP socket, not yet listening. The first one of an address is bound without SO_REUSEPORT,
+ * so that a port which anybody else listens on is found out (EADDRINUSE); it gets the option
+ * afterwards, so that the other workers' sockets (`shared`) can join it. keepalive_ms: see
+ * net_connect(). Returns the fd or -errno.
+ */
+int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared) must_check;
+int net_listen(int fd) must_check;
+
+/* The next connection in a listener's queue: the fd (which has inherited the listener's options) or
+ * -errno. */
+int net_accept(int listener, struct addr *peer) must_check;
+
+/*
+ * Starts a connection. Returns the fd, whether it is established already (a rarity) or will tell by
+ * EPOLLOUT, or -errno when it failed at once. keepalive_ms: silence before the first probe, 0 for
+ * none.
+ */
+int net_connect(const struct addr *a, uint32_t keepalive_ms) must_check;
+
+/* Takes the socket's pending error: 0 or a positive errno. */
+int net_error(int fd);
+
+/* Closes with a RST instead of a FIN: the peer must not take what it has got for the whole. */
+void net_reset(int fd);
+
+/* Raises the soft limit of open files to the hard one; returns the limit in force. */
+uint64_t net_raise_fd_limit(void);
+
+#endif

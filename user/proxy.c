@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+#include "proxy.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "balancer.h"
+#include "log.h"
+#include "names.h"
+#include "ports.h"
+#include "workers.h"
+
+/* Names that have no answer by then are taken as down, and accepting begins. */
+#define FIRST_ANSWERS_MAX_MS 2500
+
+struct proxy {
+	const struct config *config;
+	const char *version;
+	struct loop loop;
+	struct app *apps;
+	size_t n_apps;
+	struct names *names;
+	struct fd_budget fds;
+	struct workers workers;
+	struct ports ports;
+	struct watch signals, worker_done;
+	struct work check_names;
+	struct timer first_answers, drain_timeout;
+	bool draining, failed;
+};
+
+struct config_vocabulary proxy_vocabulary(void)
+{
+	return (struct config_vocabulary){
+		.balancers = balancer_names,
+		.n_balancers = n_balancers,
+		.engines = engine_names,
+		.n_engines = n_engines,
+	};
+}
+
+/* --- apps ------------------------------------------------------------------------------------ */
+
+static void init_apps(struct proxy *p)
+{
+	const struct config *c = p->config;
+
+	p->apps = xcalloc(c->n_apps, sizeof(*p->apps));
+	p->n_apps = c->n_apps;
+	for (size_t i = 0; i < c->n_apps; i++) {
+		const struct app_conf *conf = &c->apps[i];
+
+		app_init(&p->apps[i], conf, balancer_find(conf->balance),
+			 engine_find(conf->engine ? conf->engine : c->engine));
+		balancer_prepare(&p->apps[i]);
+	}
+}
+
+/* An engine that some app insists on must work; auto takes what there is. */
+static int probe_engines(const struct proxy *p)
+{
+	int result = 0;
+
+	for (size_t i = 0; engines[i]; i++) {
+		char why[128] = "";
+		int rc = engines[i]->probe(why, sizeof(why));
+
+		if (!rc) {
+			log_info("engine %s: ready (%s)", engines[i]->name, engines[i]->summary);
+			continue;
+		}
+		log_warning("engine %s: not available: %s", engines[i]->name, why);
+		for (size_t a = 0; a < p->n_apps; a++) {
+			if (p->apps[a].engine != engines[i])
+				continue;
+			log_error("app \"%s\" is set to the engine %s, which is not available: "
+				  "set \"Engine\" to \"auto\"",
+				  p->apps[a].conf->name, engines[i]->name);
+			result = rc;
+		}
+	}
+	return result;
+}
+
+static void log_app(const struct app *app)
+{
+	const struct app_conf *conf = app->conf;
+	char listen[512] = "", ports[512] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < conf->n_listen && at < sizeof(listen); i++) {
+		char text[ADDR_TEXT_MAX];
+		struct addr a = conf->listen[i];
+		const char *colon = strrchr(addr_format(&a, text), ':');
+
+		at += (size_t)snprintf(listen + at, sizeof(listen) - at, "%s%.*s", i ? " and " : "",
+				       (int)(colon - text), text);
+	}
+	at = 0;
+	for (size_t i = 0; i < conf->n_ports && at < sizeof(ports); i++)
+		at += (size_t)snprintf(ports + at, sizeof(ports) - at, " %u", conf->ports[i]);
+	log_info("app \"%s\": ports%s on %s; %zu target%s by %s, engine %s", conf->name, ports,
+		 listen, conf->n_targets, conf->n_targets == 1 ? "" : "s", conf->balance,
+		 app->engine ? app->engine->name : "auto");
+}
+
+/* --- workers --------------------------------------------------------------------------------- */
+
+static size_t count_cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return 1;
+	return (size_t)CPU_COUNT(&set);
+}
+
+static int init_workers(struct proxy *p)
+{
+	size_t n = p->config->workers ? p->config->workers : count_cores();
+	struct worker_conf conf = {
+		.max_listeners = ports_count(p->config),
+		.max_buffers = BUFFERS_PER_WORKER,
+		.fds = &p->fds,
+		.access_log = p->config->access_log,
+	};
+	int rc = ports_plan_fds(conf.max_listeners, n, &conf.max_pipes, &p->fds);
+
+	return rc ? rc : workers_init(&p->workers, n, &conf);
+}
+
+static void log_ready(const struct proxy *p)
+{
+	struct log_record r;
+
+	log_record_begin(&r, LOG_LEVEL_NOTICE, "ready");
+	log_record_str(&r, "version", p->version);
+	log_record_u64(&r, "workers", p->workers.n);
+	log_record_u64(&r, "apps", p->n_apps);
+	log_record_u64(&r, "listeners", p->ports.n);
+	log_record_end(&r);
+}
+
+/* --- starting: when the names have had their chance, the workers begin to accept ---------------- */
+
+static void stop_now(struct proxy *p, enum close_reason reason)
+{
+	p->draining = true;
+	workers_stop(&p->workers, reason);
+}
+
+static void start_accepting(struct proxy *p)
+{
+	if (p->workers.running || p->draining)
+		return;
+	timer_disarm(&p->loop.timers, &p->first_answers);
+	if (!workers_start(&p->workers)) {
+		log_ready(p);
+		return;
+	}
+	p->failed = true;
+	stop_now(p, CLOSE_STOPPED);
+}
+
+static void on_check_names(struct work *w)
+{
+	struct proxy *p = container_of(w, struct proxy, check_names);
+
+	if (!names_pending(p->names))
+		start_accepting(p);
+}
+
+static void on_first_answers_timeout(struct timer *t)
+{
+	start_accepting(container_of(t, struct proxy, first_answers));
+}
+
+static void on_name_outcome(void *arg)
+{
+	struct proxy *p = arg;
+
+	loop_again(&p->loop, &p->check_names);
+}
+
+static void on_retire(void *arg, struct endpoint_set *set)
+{
+	struct proxy *p = arg;
+
+	workers_retire(&p->workers, set);
+}
+
+/* --- stopping -------------------------------------------------------------------------------- */
+
+static void stop_if_done(struct proxy *p)
+{
+	if (p->draining && workers_all_done(&p->workers))
+		loop_stop(&p->loop);
+}
+
+static void on_drain_timeout(struct timer *t)
+{
+	struct proxy *p = container_of(t, struct proxy, drain_timeout);
+
+	log_warning("DrainTimeout has passed: closing the connections that are left");
+	stop_now(p, CLOSE_DRAIN_TIMEOUT);
+}
+
+static void drain(struct proxy *p)
+{
+	uint32_t limit_ms = p->config->drain_timeout_ms;
+
+	log_notice("draining: no new connections; established ones run to their end");
+	p->draining = true;
+	workers_drain(&p->workers);
+	if (limit_ms)
+		loop_arm_in(&p->loop, &p->drain_timeout, limit_ms * NSEC_PER_MSEC);
+}
+
+static void on_signal(struct watch *w, uint32_t events)
+{
+	struct proxy *p = container_of(w, struct proxy, signals);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(w->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP) {
+		log_warning("SIGHUP: this version can't reload; nothing has changed");
+	} else if (info.ssi_signo == SIGTERM && !p->draining) {
+		drain(p);
+	} else {
+		log_notice("stopping: closing all connections");
+		stop_now(p, CLOSE_STOPPED);
+	}
+	stop_if_done(p);
+}
+
+static void on_worker_done(struct watch *w, uint32_t events)
+{
+	struct proxy *p = container_of(w, struct proxy, worker_done);
+	uint64_t count;
+
+	(void)events;
+	if (read(w->fd, &count, sizeof(count)) < 0)
+		return;
+	if (!p->draining) { /* a worker ended by itself: it has said why */
+		p->failed = true;
+		stop_now(p, CLOSE_INTERNAL);
+	}
+	stop_if_done(p);
+}
+
+/* Signals are blocked before there are threads, which inherit that, and are read from an fd. */
+static int watch_signals(struct proxy *p)
+{
+	sigset_t set;
+	int fd, rc;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN); /* splice(2) has no MSG_NOSIGNAL */
+	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = loop_add(&p->loop, &p->signals, fd, EPOLLIN);
+	if (rc)
+		close(fd);
+	return rc;
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static int watch_names(struct proxy *p)
+{
+	struct names_callbacks cb = { on_retire, on_name_outcome, p };
+	int rc = names_new(&p->loop, p->apps, p->n_apps, &cb, &p->names);
+
+	if (rc) {
+		log_error("names can't be resolved: %s", strerror(-rc));
+		return rc;
+	}
+	loop_again(&p->loop, &p->check_names);
+	loop_arm_in(&p->loop, &p->first_answers, FIRST_ANSWERS_MAX_MS * NSEC_PER_MSEC);
+	return 0;
+}
+
+static int start(struct proxy *p)
+{
+	int rc = loop_init(&p->loop);
+
+	if (!rc)
+		rc = watch_signals(p);
+	if (!rc)
+		rc = log_start();
+	if (rc) {
+		log_error("can't start: %s", strerror(-rc));
+		return rc;
+	}
+	init_apps(p);
+	rc = probe_engines(p);
+	if (rc)
+		return rc;
+	rc = init_workers(p);
+	if (rc)
+		return rc;
+	rc = ports_open(&p->ports, p->apps, p->n_apps, &p->workers);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < p->n_apps; i++)
+		log_app(&p->apps[i]);
+	rc = loop_add(&p->loop, &p->worker_done, p->workers.done_fd, EPOLLIN);
+	return rc ? rc : watch_names(p);
+}
+
+static void finish(struct proxy *p)
+{
+	names_free(p->names);
+	workers_close(&p->workers);
+	ports_free(&p->ports);
+	for (size_t i = 0; i < p->n_apps; i++)
+		app_close(&p->apps[i]);
+	free(p->apps);
+	if (p->signals.fd >= 0)
+		close(p->signals.fd);
+	loop_close(&p->loop);
+}
+
+int proxy_run(const struct config *config, const char *version)
+{
+	struct proxy p = {
+		.config = config,
+		.version = version,
+		.loop.epoll_fd = -1,
+		.workers.done_fd = -1,
+		.signals = { .fd = -1, .ready = on_signal },
+		.worker_done = { .fd = -1, .ready = on_worker_done },
+	};
+	int rc;
+
+	work_init(&p.check_names, on_check_names);
+	timer_init(&p.first_answers, on_first_answers_timeout);
+	timer_init(&p.drain_timeout, on_drain_timeout);
+	rc = start(&p);
+	if (!rc)
+		rc = loop_run(&p.loop);
+	if (!rc && p.failed)
+		rc = -EIO;
+	finish(&p);
+	if (!rc)
+		log_notice("stopped");
+	log_stop();
+	return rc;
+}

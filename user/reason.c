@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#include "reason.h"
+
+const struct close_reason_info close_reasons[N_CLOSE_REASONS] = {
+	[CLOSE_DONE] = { "done", '-', false },
+	[CLOSE_CLIENT_RESET] = { "client_reset", 'C', true },
+	[CLOSE_CLIENT_LOST] = { "client_lost", 'C', true },
+	[CLOSE_BACKEND_RESET] = { "backend_reset", 'S', true },
+	[CLOSE_BACKEND_LOST] = { "backend_lost", 'S', true },
+	[CLOSE_NO_BACKEND] = { "no_backend", 'S', true },
+	[CLOSE_CONNECT_TIMEOUT] = { "connect_timeout", 's', true },
+	/* Both directions are dry: nothing is cut off, and a FIN is what pools of idle connections
+	   expect. */
+	[CLOSE_IDLE_TIMEOUT] = { "idle_timeout", 'T', false },
+	[CLOSE_HALF_CLOSE_TIMEOUT] = { "half_close_timeout", 'T', true },
+	[CLOSE_MAX_CONNECTIONS] = { "max_connections", 'P', true },
+	[CLOSE_NO_RESOURCES] = { "no_resources", 'R', true },
+	[CLOSE_STOPPED] = { "stopped", 'K', true },
+	[CLOSE_DRAIN_TIMEOUT] = { "drain_timeout", 'K', true },
+	[CLOSE_INTERNAL] = { "internal", 'I', true },
+};

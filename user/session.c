@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way of a connection, from top to bottom: accept, pick, connect, relay, close. One function
+ * changes the state, one closes, one line logs it.
+ */
+#include "session.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "balancer.h"
+#include "log.h"
+#include "net.h"
+
+#define SIDE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+
+bool fd_budget_take(struct fd_budget *b, int64_t n)
+{
+	if (atomic_fetch_sub(&b->left, n) >= n)
+		return true;
+	atomic_fetch_add(&b->left, n);
+	return false;
+}
+
+void fd_budget_give(struct fd_budget *b, int64_t n)
+{
+	atomic_fetch_add(&b->left, n);
+}
+
+/* From each state, the states that may follow it. */
+#define TO(state) (1u << (state))
+static const unsigned int transitions[N_SESSION_STATES] = {
+	[SESSION_ACCEPTED] = TO(SESSION_CONNECTING) | TO(SESSION_CLOSED),
+	[SESSION_CONNECTING] = TO(SESSION_CONNECTING) | TO(SESSION_RELAYING) | TO(SESSION_CLOSED),
+	[SESSION_RELAYING] = TO(SESSION_HALF_CLOSED) | TO(SESSION_CLOSED),
+	[SESSION_HALF_CLOSED] = TO(SESSION_CLOSED),
+};
+
+static void session_set_state(struct session *s, enum session_state to)
+{
+	assert(transitions[s->state] & TO(to));
+	s->state = to;
+}
+
+/* --- time ------------------------------------------------------------------------------------ */
+
+static uint64_t after_ms(uint64_t from_ns, uint32_t ms)
+{
+	return ms ? from_ns + ms * NSEC_PER_MSEC : UINT64_MAX;
+}
+
+/* When the session, as it stands now, will have taken too long. */
+static uint64_t deadline_ns(const struct session *s)
+{
+	const struct app_conf *conf = s->app->conf;
+	uint64_t idle = after_ms(s->active_ns, conf->idle_timeout_ms);
+
+	switch (s->state) {
+	case SESSION_CONNECTING:
+		return after_ms(s->connecting_ns, conf->connect_timeout_ms);
+	case SESSION_RELAYING:
+		return idle;
+	case SESSION_HALF_CLOSED:
+		return MIN(idle, after_ms(s->active_ns, conf->half_close_timeout_ms));
+	default:
+		return UINT64_MAX;
+	}
+}
+
+/*
+ * Lazy: activity only moves the deadline; the timer stays where it is, looks at the deadline when
+ * it fires and goes there. So a busy flow costs the wheel nothing, and an idle one a glance each
+ * IdleTimeout.
+ */
+static void update_timer(struct session *s)
+{
+	uint64_t at = deadline_ns(s);
+
+	if (at != UINT64_MAX && (!timer_armed(&s->timer) || at < s->timer.at_ns))
+		timer_arm(&s->ctx->loop->timers, &s->timer, at);
+}
+
+/* --- connect --------------------------------------------------------------------------------- */
+
+static void connect_next(struct session *s);
+static void on_backend_event(struct watch *w, uint32_t events);
+static void start_relaying(struct session *s);
+
+static void leave_backend(struct session *s)
+{
+	if (s->counts_at_backend)
+		atomic_fetch_sub(&s->backend->active, 1);
+	s->counts_at_backend = false;
+}
+
+static void enter_backend(struct session *s, struct backend *b)
+{
+	s->backend = b;
+	s->counts_at_backend = true;
+	atomic_fetch_add(&b->active, 1);
+	backend_walk_begin(b, &s->walk);
+	if (s->attempts++)
+		atomic_fetch_add_explicit(&s->app->failovers, 1, memory_order_relaxed);
+}
+
+/* 0 or -ENOMEM. */
+static int mark_tried(struct session *s)
+{
+	size_t i = (size_t)(s->backend - s->app->backends);
+
+	if (!s->tried)
+		s->tried = calloc((s->app->n_backends + 63) / 64, sizeof(*s->tried));
+	if (!s->tried)
+		return -ENOMEM;
+	s->tried[i / 64] |= 1ull << (i % 64);
+	return 0;
+}
+
+static bool walk_on(struct session *s, bool even_down)
+{
+	uint64_t trial_ns = s->app->conf->connect_timeout_ms * NSEC_PER_MSEC;
+
+	return backend_walk_next(s->backend, &s->walk, even_down, s->ctx->loop->now_ns, trial_ns,
+				 &s->endpoint);
+}
+
+/*
+ * The next place to connect to: another address of this backend, then another backend; those that
+ * are marked down only when no other is left, for a mark can be wrong. False: all have been tried.
+ */
+static bool choose_endpoint(struct session *s)
+{
+	struct pick p = { .client = &s->client,
+			  .now_ns = s->ctx->loop->now_ns,
+			  .rng = &s->ctx->rng };
+	int i;
+
+	if (s->backend && walk_on(s, false))
+		return true;
+	if (s->backend && mark_tried(s))
+		return false;
+	leave_backend(s);
+	if (s->attempts > s->app->conf->connect_retries)
+		return false;
+	p.tried = s->tried;
+	i = s->app->balancer->pick(s->app, &p);
+	if (i < 0) {
+		p.even_down = true;
+		i = s->app->balancer->pick(s->app, &p);
+	}
+	if (i < 0)
+		return false;
+	enter_backend(s, &s->app->backends[i]);
+	return walk_on(s, p.even_down) || walk_on(s, true);
+}
+
+static void log_backend_state(const struct session *s, enum log_level level, const char *event)
+{
+	struct log_record r;
+	char text[ADDR_TEXT_MAX];
+
+	if (!log_enabled(level))
+		return;
+	log_record_begin(&r, level, event);
+	log_record_str(&r, "app", s->app->conf->name);
+	log_record_str(&r, "target", s->backend->conf->text);
+	log_record_str(&r, "address", addr_format(&s->endpoint.addr, text));
+	if (level == LOG_LEVEL_WARNING)
+		log_record_str(&r, "error", strerror(s->connect_error));
+	log_record_end(&r);
+}
+
+static void note_connect_failure(struct session *s, int error)
+{
+	s->connect_error = error;
+	if (backend_report_failure(s->backend, &s->endpoint, s->ctx->loop->now_ns,
+				   rng_next(&s->ctx->rng)))
+		log_backend_state(s, LOG_LEVEL_WARNING, "backend_down");
+}
+
+/* Is it this host that can't, whatever the backend? */
+static bool is_local_shortage(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+	case EADDRNOTAVAIL: /* no local port is left for this destination */
+	case EAGAIN:        /* the same, from the routing cache */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static enum close_reason connect_failure_reason(const struct session *s)
+{
+	if (is_local_shortage(s->connect_error))
+		return CLOSE_NO_RESOURCES;
+	return s->connect_error == ETIMEDOUT ? CLOSE_CONNECT_TIMEOUT : CLOSE_NO_BACKEND;
+}
+
+static void connect_next(struct session *s)
+{
+	struct side *backend = &s->relay.side[BACKEND];
+
+	while (choose_endpoint(s)) {
+		int fd = net_connect(&s->endpoint.addr, s->app->conf->keepalive_ms), rc;
+
+		if (fd < 0 && is_local_shortage(-fd)) {
+			s->connect_error = -fd;
+			break;
+		}
+		if (fd < 0) {
+			note_connect_failure(s, -fd);
+			continue;
+		}
+		rc = loop_add(s->ctx->loop, &backend->watch, fd, SIDE_EVENTS);
+		if (rc) {
+			close(fd);
+			s->connect_error = -rc;
+			break;
+		}
+		session_set_state(s, SESSION_CONNECTING);
+		s->connecting_ns = s->ctx->loop->now_ns;
+		update_timer(s);
+		return;
+	}
+	session_close(s, connect_failure_reason(s));
+}
+
+static void fail_over(struct session *s, int error)
+{
+	struct watch *w = &s->relay.side[BACKEND].watch;
+	int fd = w->fd;
+
+	loop_forget(s->ctx->loop, w);
+	close(fd);
+	s->relay.side[BACKEND] = (struct side){ .watch = *w };
+	note_connect_failure(s, error);
+	connect_next(s);
+}
+
+/*
+ * An error before the first byte, even a RST just after the handshake, is the backend's refusal:
+ * nothing has been sent yet that another backend would not get.
+ */
+static void on_connect_event(struct session *s, uint32_t events)
+{
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		int error = net_error(s->relay.side[BACKEND].watch.fd);
+
+		fail_over(s, error ? error : ECONNRESET);
+		return;
+	}
+	if (!(events & EPOLLOUT))
+		return;
+	side_note_events(&s->relay.side[BACKEND], events);
+	if (backend_report_success(s->backend, &s->endpoint))
+		log_backend_state(s, LOG_LEVEL_NOTICE, "backend_up");
+	start_relaying(s);
+}
+
+/* --- relay ----------------------------------------------------------------------------------- */
+
+static enum close_reason failure_reason(int side, int error)
+{
+	switch (error) {
+	case ECONNRESET:
+	case EPIPE:
+	case ENOTCONN:
+		return side == CLIENT ? CLOSE_CLIENT_RESET : CLOSE_BACKEND_RESET;
+	case ENOMEM:
+	case ENOBUFS:
+		return CLOSE_NO_RESOURCES;
+	case ETIMEDOUT: /* keepalive or retransmissions went unanswered */
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return side == CLIENT ? CLOSE_CLIENT_LOST : CLOSE_BACKEND_LOST;
+	default:
+		return CLOSE_INTERNAL;
+	}
+}
+
+/* Moves what can be moved. False: the session has been closed. */
+static bool pump(struct session *s)
+{
+	struct relay *r = &s->relay;
+
+	for (int from = 0; from < 2; from++) {
+		int rc = relay_pump(r, from);
+
+		if (rc < 0) {
+			session_close(s, failure_reason(r->failed_side, -rc));
+			return false;
+		}
+		if (rc == PUMP_MORE)
+			loop_again(s->ctx->loop, &s->pump);
+	}
+	if (r->moved != s->seen_moved) {
+		s->seen_moved = r->moved;
+		s->active_ns = s->ctx->loop->now_ns;
+	}
+	if (relay_is_done(r)) {
+		session_close(s, CLOSE_DONE);
+		return false;
+	}
+	if (s->state == SESSION_RELAYING && (r->dir[CLIENT].ended || r->dir[BACKEND].ended)) {
+		session_set_state(s, SESSION_HALF_CLOSED);
+		s->active_ns = s->ctx->loop->now_ns;
+		update_timer(s);
+	}
+	return true;
+}
+
+static void on_relay_event(struct session *s, int side, uint32_t events)
+{
+	int error;
+
+	side_note_events(&s->relay.side[side], events);
+	if (!pump(s) || !(events & EPOLLERR))
+		return;
+	/* A RST cuts through what waits for the other side, as it would without a proxy between
+	 * them. */
+	error = net_error(s->relay.side[side].watch.fd);
+	session_close(s, failure_reason(side, error ? error : ECONNRESET));
+}
+
+static void start_relaying(struct session *s)
+{
+	session_set_state(s, SESSION_RELAYING);
+	s->connected_ns = s->active_ns = s->ctx->loop->now_ns;
+	free(s->tried);
+	s->tried = NULL;
+	update_timer(s);
+	pump(s);
+}
+
+static void on_pump_again(struct work *w)
+{
+	pump(container_of(w, struct session, pump));
+}
+
+static void on_client_event(struct watch *w, uint32_t events)
+{
+	struct session *s = container_of(w, struct session, relay.side[CLIENT].watch);
+
+	if (s->state >= SESSION_RELAYING) {
+		on_relay_event(s, CLIENT, events);
+		return;
+	}
+	side_note_events(&s->relay.side[CLIENT], events);
+	/* A FIN may be half of a conversation (the request is sent, the answer awaited); a RST is
+	 * its end. */
+	if (events & (EPOLLERR | EPOLLHUP))
+		session_close(s, CLOSE_CLIENT_RESET);
+}
+
+static void on_backend_event(struct watch *w, uint32_t events)
+{
+	struct session *s = container_of(w, struct session, relay.side[BACKEND].watch);
+
+	if (s->state == SESSION_CONNECTING)
+		on_connect_event(s, events);
+	else
+		on_relay_event(s, BACKEND, events);
+}
+
+static void on_timer(struct timer *t)
+{
+	struct session *s = container_of(t, struct session, timer);
+	uint64_t now = s->ctx->loop->now_ns, idle_ns = now - s->active_ns;
+	uint32_t half_close_ms = s->app->conf->half_close_timeout_ms;
+
+	if (deadline_ns(s) > now)
+		update_timer(s);
+	else if (s->state == SESSION_CONNECTING)
+		fail_over(s, ETIMEDOUT);
+	else if (s->state == SESSION_HALF_CLOSED && idle_ns >= after_ms(0, half_close_ms))
+		session_close(s, CLOSE_HALF_CLOSE_TIMEOUT);
+	else
+		session_close(s, CLOSE_IDLE_TIMEOUT);
+}
+
+/* --- close ----------------------------------------------------------------------------------- */
+
+/* The two HAProxy-like letters: who ended it, and in which phase: Connecting, Data, Last data
+ * (half-closed). */
+static void termination_letters(const struct session *s, enum close_reason reason, char letters[3])
+{
+	static const char phase[N_SESSION_STATES] = {
+		[SESSION_ACCEPTED] = 'C',
+		[SESSION_CONNECTING] = 'C',
+		[SESSION_RELAYING] = 'D',
+		[SESSION_HALF_CLOSED] = 'L',
+	};
+
+	letters[0] = close_reasons[reason].letter;
+	if (letters[0] == 'T')
+		letters[0] = s->relay.dir[CLIENT].ended ? 's' : 'c';
+	letters[1] = reason == CLOSE_DONE ? '-' : phase[s->state];
+	letters[2] = '\0';
+}
+
+static void log_close(const struct session *s, enum close_reason reason)
+{
+	uint64_t now = s->ctx->loop->now_ns;
+	char text[ADDR_TEXT_MAX], letters[3];
+	struct log_record r;
+
+	if (!s->ctx->access_log || !log_enabled(LOG_LEVEL_INFO))
+		return;
+	termination_letters(s, reason, letters);
+	log_record_begin(&r, LOG_LEVEL_INFO, "connection");
+	log_record_str(&r, "app", s->app->conf->name);
+	log_record_str(&r, "client", addr_format(&s->client, text));
+	log_record_str(&r, "listener", s->listener);
+	log_record_str(&r, "target", s->backend ? s->backend->conf->text : "-");
+	log_record_str(&r, "address", s->backend ? addr_format(&s->endpoint.addr, text) : "-");
+	log_record_u64(&r, "attempts", s->attempts);
+	log_record_ms(&r, "connect_ms", s->connected_ns ? s->connected_ns - s->opened_ns : 0);
+	log_record_ms(&r, "duration_ms", now - s->opened_ns);
+	log_record_u64(&r, "bytes_to_backend", s->relay.dir[CLIENT].bytes);
+	log_record_u64(&r, "bytes_to_client", s->relay.dir[BACKEND].bytes);
+	log_record_str(&r, "engine", relay_engine_names(&s->relay, text, sizeof(text)));
+	log_record_str(&r, "reason", close_reasons[reason].name);
+	log_record_str(&r, "termination", letters);
+	if (s->connect_error)
+		log_record_str(&r, "connect_error", strerror(s->connect_error));
+	log_record_end(&r);
+}
+
+static void count_close(struct session *s, enum close_reason reason)
+{
+	atomic_fetch_add_explicit(&s->app->closed[reason], 1, memory_order_relaxed);
+	atomic_fetch_sub(&s->app->active, 1);
+	if (!s->backend)
+		return;
+	atomic_fetch_add_explicit(&s->backend->bytes_to_backend, s->relay.dir[CLIENT].bytes,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->backend->bytes_to_client, s->relay.dir[BACKEND].bytes,
+				  memory_order_relaxed);
+}
+
+static void close_side(struct session *s, int i, bool reset)
+{
+	struct watch *w = &s->relay.side[i].watch;
+	int fd = w->fd;
+
+	if (fd < 0)
+		return;
+	loop_forget(s->ctx->loop, w);
+	if (reset)
+		net_reset(fd);
+	else
+		close(fd);
+}
+
+static void on_destroy(struct work *w)
+{
+	struct session *s = container_of(w, struct session, destroy);
+
+	free(s->tried);
+	free(s);
+}
+
+void session_close(struct session *s, enum close_reason reason)
+{
+	struct session_ctx *ctx = s->ctx;
+	bool cut = s->state == SESSION_HALF_CLOSED || !relay_is_dry(&s->relay);
+	bool reset = close_reasons[reason].resets || (reason != CLOSE_DONE && cut);
+
+	log_close(s, reason);
+	count_close(s, reason);
+	session_set_state(s, SESSION_CLOSED);
+	close_side(s, CLIENT, reset);
+	close_side(s, BACKEND, reset);
+	relay_release(&s->relay);
+	leave_backend(s);
+	timer_disarm(&ctx->loop->timers, &s->timer);
+	work_cancel(&s->pump);
+	list_del(&s->link);
+	ctx->n_sessions--;
+	fd_budget_give(ctx->fds, SESSION_FDS);
+	loop_defer(ctx->loop, &s->destroy);
+	ctx->on_closed(ctx);
+}
+
+/* --- accept ---------------------------------------------------------------------------------- */
+
+static struct session *session_new(struct session_ctx *ctx, struct app *app,
+				   const struct addr *client, const char *listener)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->ctx = ctx;
+	s->app = app;
+	s->client = *client;
+	s->listener = listener;
+	s->opened_ns = s->active_ns = ctx->loop->now_ns;
+	relay_init(&s->relay, &ctx->pools, app->engine);
+	s->relay.side[CLIENT].watch.ready = on_client_event;
+	s->relay.side[BACKEND].watch.ready = on_backend_event;
+	timer_init(&s->timer, on_timer);
+	work_init(&s->pump, on_pump_again);
+	work_init(&s->destroy, on_destroy);
+	list_push(&ctx->sessions, &s->link);
+	ctx->n_sessions++;
+	return s;
+}
+
+void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
+		  const char *listener)
+{
+	uint32_t limit = app->conf->max_connections;
+	struct session *s = session_new(ctx, app, client, listener);
+	int rc;
+
+	atomic_fetch_add_explicit(&app->accepted, 1, memory_order_relaxed);
+	if (!s) {
+		atomic_fetch_add_explicit(&app->closed[CLOSE_NO_RESOURCES], 1,
+					  memory_order_relaxed);
+		net_reset(fd);
+		fd_budget_give(ctx->fds, SESSION_FDS);
+		return;
+	}
+	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);
+	if (rc)
+		net_reset(fd);
+	if (atomic_fetch_add(&app->active, 1) >= limit && limit)
+		session_close(s, CLOSE_MAX_CONNECTIONS);
+	else if (rc)
+		session_close(s, CLOSE_NO_RESOURCES);
+	else
+		connect_next(s);
+}

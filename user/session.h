@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A session: one client connection and the way it takes through the proxy.
+ *
+ *	ACCEPTED ──► CONNECTING ──► RELAYING ──► HALF_CLOSED ──► CLOSED
+ *	    │          ▲    │           │                          ▲
+ *	    │          └────┘ next one  └──── error, RST, ─────────┤
+ *	    └───────────┴──── limit, no backend left, time ────────┘
+ *
+ * It belongs to one worker and is touched by its thread alone. What it holds while nothing happens
+ *is this struct and two sockets: no buffer, no pipe.
+ */
+#ifndef SHUNT_SESSION_H
+#define SHUNT_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app.h"
+#include "engine.h"
+#include "loop.h"
+
+#define SESSION_FDS 2
+
+/*
+ * The open files that sessions may use, shared by all workers: who takes from it before accepting
+ * never stands there later with a client and no fd for the backend.
+ */
+struct fd_budget {
+	_Atomic int64_t left;
+};
+
+bool fd_budget_take(struct fd_budget *b, int64_t n);
+void fd_budget_give(struct fd_budget *b, int64_t n);
+
+/* What the sessions of one worker share. */
+struct session_ctx {
+	struct loop *loop;
+	struct relay_pools pools;
+	struct fd_budget *fds;
+	uint64_t rng;
+	bool access_log;
+	struct list sessions;
+	size_t n_sessions;
+	/* Called when a session has given its fds back: somebody may be waiting for them to accept.
+	 */
+	void (*on_closed)(struct session_ctx *ctx);
+};
+
+enum session_state {
+	SESSION_ACCEPTED,
+	SESSION_CONNECTING,
+	SESSION_RELAYING,
+	SESSION_HALF_CLOSED,
+	SESSION_CLOSED,
+	N_SESSION_STATES
+};
+
+struct session {
+	struct relay relay;
+	struct session_ctx *ctx;
+	struct app *app;
+	struct backend *backend; /* the last one picked; NULL until then */
+	struct list link;
+	struct timer timer;
+	struct work pump, destroy;
+	struct addr client;
+	const char *listener;            /* where the client connected to; the listener's text */
+	struct endpoint_choice endpoint; /* where it is connected, or connecting, to */
+	struct endpoint_walk walk;
+	uint64_t *tried; /* a bit a backend; NULL: none has failed */
+	uint64_t opened_ns, connecting_ns, connected_ns, active_ns;
+	uint64_t seen_moved;    /* relay.moved when activity was last looked at */
+	uint32_t attempts;      /* backends tried */
+	int connect_error;      /* of the last attempt that failed: a positive errno, or 0 */
+	bool counts_at_backend; /* in backend->active */
+	enum session_state state;
+};
+
+/*
+ * Takes over an accepted connection, for which the caller has taken SESSION_FDS from ctx->fds.
+ * Whatever becomes of it, the fd is the session's from now on.
+ */
+void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
+		  const char *listener);
+
+/* Ends it; everything it holds is given back, the struct itself at the end of the loop's turn. */
+void session_close(struct session *s, enum close_reason reason);
+
+#endif

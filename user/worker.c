@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "log.h"
+
+static void signal_fd(int fd)
+{
+	uint64_t one = 1;
+
+	/* It fails only when the counter is full, and then the reader has been told already. */
+	if (write(fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void run_inbox(struct worker *w)
+{
+	struct list due;
+
+	list_init(&due);
+	pthread_mutex_lock(&w->lock);
+	list_take(&w->inbox, &due);
+	pthread_mutex_unlock(&w->lock);
+	while (!list_empty(&due)) {
+		struct message *m = list_entry(due.next, struct message, link);
+
+		list_del(&m->link);
+		m->run(m, w);
+	}
+}
+
+static void on_inbox(struct watch *watch, uint32_t events)
+{
+	struct worker *w = container_of(watch, struct worker, inbox_watch);
+	uint64_t count;
+
+	(void)events;
+	/* The value does not matter, only that the fd is quiet again. */
+	if (read(watch->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_error("a worker can't read its mailbox: %m");
+	run_inbox(w);
+}
+
+static void on_check_done(struct work *work)
+{
+	struct worker *w = container_of(work, struct worker, check_done);
+
+	if (w->draining && !w->sessions.n_sessions)
+		loop_stop(&w->loop);
+}
+
+static void on_session_closed(struct session_ctx *ctx)
+{
+	struct worker *w = container_of(ctx, struct worker, sessions);
+
+	listener_set_fds_came_back(&w->listeners);
+	if (w->draining)
+		loop_again(&w->loop, &w->check_done);
+}
+
+int worker_init(struct worker *w, const struct worker_conf *conf)
+{
+	int fd, rc;
+
+	*w = (struct worker){ .done_fd = conf->done_fd, .inbox_watch = { .fd = -1 } };
+	pthread_mutex_init(&w->lock, NULL);
+	list_init(&w->inbox);
+	w->inbox_watch.ready = on_inbox;
+	work_init(&w->check_done, on_check_done);
+	w->sessions = (struct session_ctx){
+		.loop = &w->loop,
+		.fds = conf->fds,
+		.rng = conf->seed,
+		.access_log = conf->access_log,
+		.on_closed = on_session_closed,
+	};
+	list_init(&w->sessions.sessions);
+	listener_set_init(&w->listeners, &w->sessions, conf->max_listeners);
+	rc = loop_init(&w->loop);
+	if (rc)
+		return rc;
+	rc = relay_pools_init(&w->sessions.pools, conf->max_buffers, conf->max_pipes);
+	if (rc)
+		return rc;
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = loop_add(&w->loop, &w->inbox_watch, fd, EPOLLIN);
+	if (rc)
+		close(fd);
+	return rc;
+}
+
+void worker_close(struct worker *w)
+{
+	run_inbox(w);
+	listener_set_free(&w->listeners);
+	relay_pools_close(&w->sessions.pools);
+	if (w->inbox_watch.fd >= 0)
+		close(w->inbox_watch.fd);
+	w->inbox_watch.fd = -1;
+	loop_close(&w->loop);
+	pthread_mutex_destroy(&w->lock);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	int rc = loop_run(&w->loop);
+
+	if (rc)
+		log_error("a worker has ended: epoll_wait: %s", strerror(-rc));
+	atomic_store(&w->done, true);
+	signal_fd(w->done_fd);
+	return NULL;
+}
+
+int worker_start(struct worker *w, unsigned int index)
+{
+	char name[16]; /* TASK_COMM_LEN */
+	int rc = pthread_create(&w->thread, NULL, worker_main, w);
+
+	if (rc)
+		return -rc;
+	w->started = true;
+	snprintf(name, sizeof(name), "shunt/%u", index);
+	pthread_setname_np(w->thread, name);
+	return 0;
+}
+
+void worker_join(struct worker *w)
+{
+	if (w->started)
+		pthread_join(w->thread, NULL);
+	w->started = false;
+}
+
+void worker_post(struct worker *w, struct message *m)
+{
+	list_init(&m->link);
+	pthread_mutex_lock(&w->lock);
+	list_append(&w->inbox, &m->link);
+	pthread_mutex_unlock(&w->lock);
+	signal_fd(w->inbox_watch.fd);
+}
+
+void worker_drain(struct worker *w)
+{
+	w->draining = true;
+	listener_set_close(&w->listeners);
+	loop_again(&w->loop, &w->check_done);
+}
+
+void worker_stop(struct worker *w, enum close_reason reason)
+{
+	worker_drain(w);
+	while (!list_empty(&w->sessions.sessions))
+		session_close(list_entry(w->sessions.sessions.next, struct session, link), reason);
+}

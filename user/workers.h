@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All workers together, as the main thread sees them: made, started, told to drain or stop, and
+ * waited for. And the way to free what they may still be looking at.
+ */
+#ifndef SHUNT_WORKERS_H
+#define SHUNT_WORKERS_H
+
+#include "worker.h"
+
+struct workers {
+	struct worker *list;
+	size_t n, n_inited;
+	bool running;
+	int done_fd; /* an eventfd: readable when a worker has ended */
+};
+
+/* conf: without done_fd and seed. 0 or -errno, logged; workers_close() takes it in either case. */
+int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf) must_check;
+int workers_start(struct workers *ws) must_check; /* 0 or -errno, logged */
+void workers_drain(struct workers *ws);
+void workers_stop(struct workers *ws, enum close_reason reason);
+bool workers_all_done(const struct workers *ws);
+void workers_close(struct workers *ws); /* waits for the threads: tell them to stop before */
+
+/*
+ * Frees `what` when no worker can hold a pointer to it any more: when each has begun a new turn of
+ * its loop since. The caller has made it unreachable before. (The idea of RCU's grace period, with
+ * messages.)
+ */
+void workers_retire(struct workers *ws, void *what);
+
+#endif
