@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * docs/config.schema.json against the parser: the same keys in the same objects, and every word of
+ * the schema that can be tried is tried, by putting values into a document and having it parsed.
+ * Run from the root of the repository.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cjson/cJSON.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "balancer.h"
+#include "config.h"
+#include "engine.h"
+
+#define SCHEMA "docs/config.schema.json"
+#define SCHEMA_MAX_BYTES 65536
+#define DUMP_MAX_BYTES 4096
+
+/* Each object that the schema describes, in the smallest document that has it. */
+static const char smallest[] =
+	"{\"Log\":{},\"Defaults\":{},"
+	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}]}]}";
+
+struct object {
+	const char *name;           /* as config_each_key() gives it */
+	const char *schema_path[8]; /* to its schema, and */
+	const char *path[4]; /* to the object itself in the smallest document; NULL ends both */
+};
+
+static const struct object objects[] = {
+	{ "", { NULL }, { NULL } },
+	{ "Log", { "properties", "Log" }, { "Log" } },
+	{ "Defaults", { "properties", "Defaults" }, { "Defaults" } },
+	{ "Apps[]", { "properties", "Apps", "items" }, { "Apps", "0" } },
+	{ "Apps[].Targets[]",
+	  { "properties", "Apps", "items", "properties", "Targets", "items", "oneOf", "1" },
+	  { "Apps", "0", "Targets", "0" } },
+};
+
+static cJSON *schema;
+
+/* One step down, by name or, in an array, by number. */
+static cJSON *step(const cJSON *from, const char *name)
+{
+	cJSON *to = cJSON_IsArray(from) ? cJSON_GetArrayItem(from, atoi(name))
+					: cJSON_GetObjectItemCaseSensitive(from, name);
+
+	if (!to)
+		fail_msg("there is no \"%s\"", name);
+	return to;
+}
+
+static cJSON *walk(cJSON *from, const char *const *path, size_t steps)
+{
+	for (size_t i = 0; i < steps && path[i]; i++)
+		from = step(from, path[i]);
+	return from;
+}
+
+static cJSON *schema_of(const struct object *o)
+{
+	return walk(schema, o->schema_path, ARRAY_SIZE(o->schema_path));
+}
+
+/* A keyword of a property, its own or that of what it refers to. */
+static const cJSON *keyword(const cJSON *property, const char *name)
+{
+	static const char prefix[] = "#/$defs/";
+	const cJSON *own = cJSON_GetObjectItemCaseSensitive(property, name);
+	const char *ref = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(property, "$ref"));
+
+	if (own || !ref)
+		return own;
+	assert_memory_equal(ref, prefix, strlen(prefix));
+	return keyword(step(step(schema, "$defs"), ref + strlen(prefix)), name);
+}
+
+static struct config *parse(const char *text, struct config_errors *errors)
+{
+	struct config_vocabulary v = { balancer_names, n_balancers, engine_names, n_engines };
+
+	return config_parse(text, strlen(text), &v, errors);
+}
+
+/* The smallest document with o[key] = value (which it takes), or without the key when value is
+ * NULL. */
+static char *document(const struct object *o, const char *key, cJSON *value)
+{
+	cJSON *doc = cJSON_Parse(smallest), *object = walk(doc, o->path, ARRAY_SIZE(o->path));
+	char *text;
+
+	cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+	if (value)
+		cJSON_AddItemToObject(object, key, value);
+	text = cJSON_PrintUnformatted(doc);
+	cJSON_Delete(doc);
+	return text;
+}
+
+/* Everything that a config says, as text to compare. */
+static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
+{
+	int n = snprintf(buf, DUMP_MAX_BYTES, "%s %u %u %d %d %d %d", c->engine, c->workers,
+			 c->drain_timeout_ms, c->log.level, c->log.format, c->log.output,
+			 c->access_log);
+
+	for (size_t i = 0; i < c->n_apps; i++) {
+		const struct app_conf *a = &c->apps[i];
+
+		/* Not listen_is_default: the default itself, when given, is no longer one. */
+		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, "\n%s %s %s %u %u %u %u %u %u",
+			      a->name, a->balance, a->engine ? a->engine : c->engine,
+			      a->connect_timeout_ms, a->connect_retries, a->idle_timeout_ms,
+			      a->half_close_timeout_ms, a->keepalive_ms, a->max_connections);
+		for (size_t p = 0; p < a->n_ports; p++)
+			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %u", a->ports[p]);
+		for (size_t l = 0; l < a->n_listen; l++) {
+			char addr[ADDR_TEXT_MAX];
+
+			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s",
+				      addr_format(&a->listen[l], addr));
+		}
+		for (size_t t = 0; t < a->n_targets; t++)
+			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s*%u",
+				      a->targets[t].text, a->targets[t].weight);
+	}
+	assert_true(n < DUMP_MAX_BYTES);
+}
+
+/* o[key] = value is taken; what it came to is in `dumped`, unless that is NULL. */
+static void taken(const struct object *o, const char *key, cJSON *value, char *dumped)
+{
+	char *text = document(o, key, value);
+	struct config_errors errors;
+	struct config *c = parse(text, &errors);
+
+	if (!c)
+		fail_msg("%s\nwas refused: %s", text, errors.list[0].text);
+	if (dumped)
+		dump(c, dumped);
+	config_free(c);
+	config_errors_free(&errors);
+	free(text);
+}
+
+/* o[key] = value is refused for this one reason, whose text contains `why`. */
+static void refused(const struct object *o, const char *key, cJSON *value, const char *why)
+{
+	char *text = document(o, key, value);
+	struct config_errors errors;
+
+	if (parse(text, &errors))
+		fail_msg("%s\nwas taken, wanted: %s", text, why);
+	if (errors.total != 1 || !strstr(errors.list[0].text, why))
+		fail_msg("%s\nhas %zu errors, the first: %s\nwanted: %s", text, errors.total,
+			 errors.list[0].text, why);
+	config_errors_free(&errors);
+	free(text);
+}
+
+static void each_property(void (*try)(const struct object *o, const cJSON *property))
+{
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		const cJSON *property;
+
+		cJSON_ArrayForEach(property, step(schema_of(&objects[i]), "properties"))
+			try(&objects[i], property);
+	}
+}
+
+/* Counts in the number at arg, and looks for the key in the schema. */
+static void look_up(const char *object, const char *key, void *arg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		if (strcmp(objects[i].name, object))
+			continue;
+		step(step(schema_of(&objects[i]), "properties"), key);
+		(*(int *)arg)++;
+		return;
+	}
+	fail_msg("the schema test knows no object \"%s\"", object);
+}
+
+static void both_have_the_same_keys(void **state)
+{
+	int keys = 0, properties = 0;
+
+	(void)state;
+	config_each_key(look_up, &keys);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		properties += cJSON_GetArraySize(step(schema_of(&objects[i]), "properties"));
+		assert_true(cJSON_IsFalse(step(schema_of(&objects[i]), "additionalProperties")));
+	}
+	assert_int_equal(keys, properties);
+}
+
+static bool contains(const cJSON *list, const char *text)
+{
+	const cJSON *element;
+
+	cJSON_ArrayForEach(element, list)
+	{
+		if (!strcmp(element->valuestring, text))
+			return true;
+	}
+	return false;
+}
+
+static void try_without(const struct object *o, const cJSON *property)
+{
+	const cJSON *required = cJSON_GetObjectItemCaseSensitive(schema_of(o), "required");
+	char why[128];
+
+	snprintf(why, sizeof(why), "%s is missing, must be", property->string);
+	if (contains(required, property->string))
+		refused(o, property->string, NULL, why);
+	else
+		taken(o, property->string, NULL, NULL);
+}
+
+static void both_require_the_same(void **state)
+{
+	(void)state;
+	each_property(try_without);
+}
+
+static void try_names(const struct object *o, const cJSON *property)
+{
+	const cJSON *names = keyword(property, "enum"), *name;
+	char why[256];
+	int n;
+
+	if (!names)
+		return;
+	n = snprintf(why, sizeof(why), "%s is \"?\", must be one of: ", property->string);
+	cJSON_ArrayForEach(name, names)
+	{
+		taken(o, property->string, cJSON_Duplicate(name, true), NULL);
+		n += snprintf(why + n, sizeof(why) - (size_t)n, "%s%s",
+			      name == names->child ? "" : ", ", name->valuestring);
+	}
+	refused(o, property->string, cJSON_CreateString("?"), why);
+}
+
+/* The parser's own list is in its error, so it can have no other, nor another order. */
+static void both_know_the_same_names(void **state)
+{
+	(void)state;
+	each_property(try_names);
+}
+
+static void try_bounds(const struct object *o, const cJSON *property)
+{
+	const cJSON *min = keyword(property, "minimum"), *max = keyword(property, "maximum");
+	const char *type = cJSON_GetStringValue(keyword(property, "type")), *key = property->string;
+	char why[128];
+
+	if (!type || strcmp(type, "integer"))
+		return;
+	assert_non_null(min);
+	assert_non_null(max);
+	snprintf(why, sizeof(why), "must be a whole number from %.0f to %.0f", min->valuedouble,
+		 max->valuedouble);
+	taken(o, key, cJSON_CreateNumber(min->valuedouble), NULL);
+	taken(o, key, cJSON_CreateNumber(max->valuedouble), NULL);
+	refused(o, key, cJSON_CreateNumber(min->valuedouble - 1), why);
+	refused(o, key, cJSON_CreateNumber(max->valuedouble + 1), why);
+	refused(o, key, cJSON_CreateNumber(min->valuedouble + 0.5), why);
+}
+
+static void both_have_the_same_bounds(void **state)
+{
+	(void)state;
+	each_property(try_bounds);
+}
+
+static void try_default(const struct object *o, const cJSON *property)
+{
+	const cJSON *value = keyword(property, "default");
+	char without[DUMP_MAX_BYTES], with[DUMP_MAX_BYTES];
+
+	if (!value)
+		return;
+	taken(o, property->string, NULL, without);
+	taken(o, property->string, cJSON_Duplicate(value, true), with);
+	assert_string_equal(with, without);
+}
+
+static void both_have_the_same_defaults(void **state)
+{
+	(void)state;
+	each_property(try_default);
+}
+
+static void try_examples(const struct object *o, const cJSON *property)
+{
+	const cJSON *examples = keyword(property, "examples"), *example;
+	char without[DUMP_MAX_BYTES] = "", with[DUMP_MAX_BYTES];
+
+	assert_true(strlen(cJSON_GetStringValue(keyword(property, "description"))) > 20);
+	if (!contains(cJSON_GetObjectItemCaseSensitive(schema_of(o), "required"), property->string))
+		taken(o, property->string, NULL, without);
+	cJSON_ArrayForEach(example, examples)
+	{
+		taken(o, property->string, cJSON_Duplicate(example, true), with);
+		assert_string_not_equal(with, without);
+	}
+}
+
+/* And each changes something, so each is read. */
+static void every_key_is_described_and_its_examples_are_taken(void **state)
+{
+	const cJSON *example;
+
+	(void)state;
+	each_property(try_examples);
+	cJSON_ArrayForEach(example, step(schema, "examples"))
+	{
+		char *text = cJSON_PrintUnformatted(example);
+		struct config_errors errors;
+		struct config *c = parse(text, &errors);
+
+		assert_non_null(c);
+		config_free(c);
+		config_errors_free(&errors);
+		free(text);
+	}
+}
+
+static void try_wrong_type(const struct object *o, const cJSON *property)
+{
+	refused(o, property->string, cJSON_CreateNull(), "is null, must be ");
+}
+
+static void no_key_takes_null(void **state)
+{
+	(void)state;
+	each_property(try_wrong_type);
+}
+
+static int read_schema(void **state)
+{
+	char *text = xcalloc(1, SCHEMA_MAX_BYTES);
+	FILE *file = fopen(SCHEMA, "re");
+
+	(void)state;
+	if (!file || fread(text, 1, SCHEMA_MAX_BYTES - 1, file) == 0)
+		fprintf(stderr, "%s: cannot be read\n", SCHEMA);
+	if (file)
+		fclose(file);
+	schema = cJSON_Parse(text);
+	free(text);
+	return schema ? 0 : -1;
+}
+
+static int free_schema(void **state)
+{
+	(void)state;
+	cJSON_Delete(schema);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(both_have_the_same_keys),
+		cmocka_unit_test(both_require_the_same),
+		cmocka_unit_test(both_know_the_same_names),
+		cmocka_unit_test(both_have_the_same_bounds),
+		cmocka_unit_test(both_have_the_same_defaults),
+		cmocka_unit_test(every_key_is_described_and_its_examples_are_taken),
+		cmocka_unit_test(no_key_takes_null),
+	};
+
+	return cmocka_run_group_tests(tests, read_schema, free_schema);
+}
