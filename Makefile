@@ -111,9 +111,9 @@ $(O)/libshunt.a: $(filter-out %/main.o,$(OBJS))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(O)/shunt-load: $(O)/obj/bench/load.o
+$(O)/shunt-load: $(O)/obj/bench/load.o $(O)/libshunt.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LD_FLAGS) -o $@ $^
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LDLIBS)
 
 $(UNITS): $(O)/unit/%: $(O)/obj/test/unit/%.o $(O)/libshunt.a
 	@mkdir -p $(@D)

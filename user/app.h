@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An app at run time: its conf, its backends, the balancer that chooses between them, the engine that
- * it is bound to, and what is counted. Workers share it: what changes while they run is atomic.
+ * An app at run time: its conf, its backends, the balancer that chooses between them, the engine
+ * that it is bound to, and what is counted. Workers share it: what changes while they run is
+ * atomic.
  */
 #ifndef SHUNT_APP_H
 #define SHUNT_APP_H

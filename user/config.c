@@ -2,7 +2,9 @@
 /*
  * What the configuration consists of: the tables of keys, the readers of what is no plain value,
  * and what must hold across keys and apps. Defaults are read before any app, wherever they stand,
- * and each app starts as a XX */
+ * and each app starts as a copy of them. The text comes here through config_json (grammar and
+ * positions) and config_read (values); config_ports knows who listens where.
+ */
 #include "config.h"
 
 #include <ctype.h>
@@ -168,15 +170,6 @@ static void read_ports(struct reader *r, const struct key *key, const struct jso
 	port_book_read(parser_of(r)->ports, r, parser_of(r)->app, v, key);
 }
 
-/* An array with something in it; complains otherwise. */
-static bool is_filled_array(struct reader *r, const struct key *key, const struct json *v)
-{
-	if (cJSON_IsArray(v->item) && v->span > 1)
-		return true;
-	reader_reject(r, v, key->name, cJSON_Array, key->must);
-	return false;
-}
-
 /* Wrong addresses are left out of the list, so that no clash is reported for them. */
 static void read_listen(struct reader *r, const struct key *key, const struct json *v, void *field)
 {
@@ -189,7 +182,7 @@ static void read_listen(struct reader *r, const struct key *key, const struct js
 	app->listen = NULL;
 	app->n_listen = 0;
 	app->listen_is_default = false;
-	if (!is_filled_array(r, key, v))
+	if (!reader_filled_array(r, key, v))
 		return;
 	n = (size_t)cJSON_GetArraySize(v->item);
 	app->listen = xcalloc(n, sizeof(*app->listen));
@@ -256,7 +249,7 @@ static void read_targets(struct reader *r, const struct key *key, const struct j
 	struct mention *seen;
 	size_t n, n_seen = 0;
 
-	if (!is_filled_array(r, key, v))
+	if (!reader_filled_array(r, key, v))
 		return;
 	n = (size_t)cJSON_GetArraySize(v->item);
 	app->targets = xcalloc(n, sizeof(*app->targets));
@@ -298,7 +291,7 @@ static void read_defaults(struct reader *r, const struct key *key, const struct 
 static void note_apps(struct reader *r, const struct key *key, const struct json *v, void *config)
 {
 	(void)config;
-	if (is_filled_array(r, key, v))
+	if (reader_filled_array(r, key, v))
 		parser_of(r)->apps = v;
 }
 

@@ -18,6 +18,7 @@
 
 #define NUMBER_MAX_CHARS 63 /* cJSON reads no more of a number */
 #define WORD_SHOWN_CHARS 32 /* of a word in a message */
+#define VALUES_FIRST 64
 #define UTF8_BOM "\xef\xbb\xbf"
 
 enum want {
@@ -240,7 +241,7 @@ static int value_add(struct scanner *s)
 		return complain(s->error, s->token.at, "more than %d values, must be fewer",
 				JSON_VALUES_MAX);
 	if (s->n_values == s->values_cap) {
-		s->values_cap = MAX(64, 2 * s->values_cap);
+		s->values_cap *= 2;
 		s->values = xreallocarray(s->values, s->values_cap, sizeof(*s->values));
 	}
 	s->values[s->n_values++] = (struct json){
@@ -504,6 +505,8 @@ int json_parse(const char *text, size_t len, struct json_doc *doc, struct json_e
 	}
 	s.text = text;
 	s.len = len;
+	s.values_cap = VALUES_FIRST;
+	s.values = xcalloc(s.values_cap, sizeof(*s.values));
 	r = check_characters(text, len, error);
 	if (!r)
 		r = scan(&s);

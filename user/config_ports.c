@@ -153,10 +153,8 @@ static bool take_range(struct port_book *b, struct reader *r, const struct range
 void port_book_read(struct port_book *b, struct reader *r, uint32_t app, const struct json *v,
 		    const struct key *key)
 {
-	if (!reader_type(r, v, key->name, cJSON_Array, key->must))
+	if (!reader_filled_array(r, key, v))
 		return;
-	if (v->span == 1)
-		reader_reject(r, v, key->name, cJSON_Array, key->must);
 	json_for_each(element, v) {
 		struct range range = { .at = element->at, .app = app };
 

@@ -123,6 +123,14 @@ bool reader_type(struct reader *r, const struct json *v, const char *what, int r
 	return false;
 }
 
+bool reader_filled_array(struct reader *r, const struct key *key, const struct json *v)
+{
+	if (cJSON_IsArray(v->item) && v->span > 1)
+		return true;
+	reader_reject(r, v, key->name, cJSON_Array, key->must);
+	return false;
+}
+
 /* "a, b, c", cut off if it would not fit. Returns buf. */
 static const char *join(char *buf, size_t size, const char *const *names, size_t n)
 {

@@ -56,6 +56,9 @@ void reader_reject(struct reader *r, const struct json *v, const char *what, int
 bool reader_type(struct reader *r, const struct json *v, const char *what, int right_type,
 		 const char *must) must_check;
 
+/* Rejects what is no array with something in it. */
+bool reader_filled_array(struct reader *r, const struct key *key, const struct json *v) must_check;
+
 /* A text from the file in quotes, made fit for a terminal and for one line. Returns buf. */
 const char *quoted(char buf[QUOTED_MAX], const char *text);
 /* Is the first character of a valid UTF-8 text a control character? */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The daemon as a whole: it makes apps from the config, opens what listens, starts the workers, keeps
- * names resolved, and answers signals. It runs on the main thread and never touches a session.
+ * The daemon as a whole: it makes apps from the config, opens what listens, starts the workers,
+ * keeps names resolved, and answers signals. It runs on the main thread and never touches a
+ * session.
  *
  * SIGTERM drains (no new connections, established ones run to their end, at most DrainTimeout); a
  * second one, or SIGINT, stops at once.

@@ -141,7 +141,7 @@ static void taken(const struct object *o, const char *key, cJSON *value, char *d
 
 	if (!c)
 		fail_msg("%s\nwas refused: %s", text, errors.list[0].text);
-	if (dumped)
+	else if (dumped)
 		dump(c, dumped);
 	config_free(c);
 	config_errors_free(&errors);
