@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define BACKOFF_JITTER_PERCENT 10
@@ -14,6 +15,7 @@ static struct endpoint_set *set_new(size_t n)
 {
 	struct endpoint_set *set = xcalloc(1, sizeof(*set) + n * sizeof(set->endpoint[0]));
 
+	assert(n >= 1 && n <= ENDPOINTS_MAX);
 	set->n = n;
 	return set;
 }
@@ -81,8 +83,22 @@ void backend_walk_begin(struct backend *b, struct endpoint_walk *w)
 {
 	const struct endpoint_set *set = set_of(b);
 
-	w->left = set ? (uint32_t)set->n : 0;
-	w->at = w->left > 1 ? atomic_fetch_add_explicit(&b->rotation, 1, memory_order_relaxed) : 0;
+	w->visited = 0;
+	w->start = 0;
+	if (set && set->n > 1)
+		w->start = atomic_fetch_add_explicit(&b->rotation, 1, memory_order_relaxed);
+}
+
+/* Two that claim the same trial at once both try it: that is harmless. */
+static void choose(struct endpoint *e, uint64_t now_ns, uint64_t trial_ns,
+		   struct endpoint_choice *out)
+{
+	uint64_t until = atomic_load_explicit(&e->down_until_ns, memory_order_relaxed);
+
+	out->addr = e->addr;
+	out->is_trial = until && until <= now_ns;
+	if (out->is_trial)
+		atomic_store_explicit(&e->down_until_ns, now_ns + trial_ns, memory_order_relaxed);
 }
 
 bool backend_walk_next(struct backend *b, struct endpoint_walk *w, bool even_down, uint64_t now_ns,
@@ -92,19 +108,13 @@ bool backend_walk_next(struct backend *b, struct endpoint_walk *w, bool even_dow
 
 	/* The set may have been replaced since the last step: then the walk goes on in the new one.
 	 */
-	while (set && w->left) {
-		struct endpoint *e = &set->endpoint[w->at++ % set->n];
-		uint64_t until = atomic_load_explicit(&e->down_until_ns, memory_order_relaxed);
+	for (uint32_t i = 0; set && i < set->n; i++) {
+		struct endpoint *e = &set->endpoint[(w->start + i) % set->n];
 
-		w->left--;
-		if (until > now_ns && !even_down)
+		if (w->visited >> i & 1 || (!even_down && is_down(e, now_ns)))
 			continue;
-		out->addr = e->addr;
-		/* Two that claim the same trial at once both try it: that is harmless. */
-		out->is_trial = until && until <= now_ns;
-		if (out->is_trial)
-			atomic_store_explicit(&e->down_until_ns, now_ns + trial_ns,
-					      memory_order_relaxed);
+		w->visited |= 1ull << i;
+		choose(e, now_ns, trial_ns, out);
 		return true;
 	}
 	return false;

@@ -23,6 +23,8 @@
 #define BACKOFF_MIN_MS 500
 #define BACKOFF_MAX_MS 30000
 
+#define ENDPOINTS_MAX 64 /* of one backend: a walk remembers them as bits */
+
 struct endpoint {
 	struct addr addr;
 	_Atomic uint32_t failures; /* in a row */
@@ -31,7 +33,7 @@ struct endpoint {
 };
 
 struct endpoint_set {
-	size_t n; /* at least 1 */
+	size_t n; /* 1 to ENDPOINTS_MAX */
 	struct endpoint endpoint[];
 };
 
@@ -49,9 +51,9 @@ void backend_init(struct backend *b, const struct target_conf *conf);
 void backend_close(struct backend *b);
 
 /*
- * A new set of addresses (port 0: the target's port is filled in), which keeps the health of those
- * that stay. Returns the old set for the caller to free when no worker can look at it any more, or
- * NULL.
+ * A new set of 1 to ENDPOINTS_MAX addresses (port 0: the target's port is filled in), which keeps
+ * the health of those that stay. Returns the old set for the caller to free when no worker can look
+ * at it any more, or NULL.
  */
 struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr *addrs, size_t n);
 
@@ -60,12 +62,13 @@ bool backend_usable(const struct backend *b, uint64_t now_ns);
 bool backend_resolved(const struct backend *b);
 
 /*
- * A walk over a backend's endpoints: each at most once, those that are up first in turn. With
- * even_down also those that are down. A trial is claimed for trial_ns: meanwhile others see it as
- * down.
+ * A walk over a backend's endpoints, starting at each in turn: none is visited twice. Those that
+ * are marked down are passed over and remain, to be had with even_down. A trial is claimed for
+ * trial_ns: meanwhile others see it as down.
  */
 struct endpoint_walk {
-	uint32_t at, left;
+	uint32_t start;
+	uint64_t visited; /* a bit an endpoint of the set, in the order of the walk */
 };
 
 struct endpoint_choice {

@@ -6,6 +6,8 @@
 #include "log.h"
 #include "resolver.h"
 
+_Static_assert(RESOLVER_ADDRS_MAX <= ENDPOINTS_MAX, "a backend takes all that a name can have");
+
 /* One target of one app that is given by name. */
 struct member {
 	struct app *app;

@@ -125,34 +125,44 @@ static bool walk_on(struct session *s, bool even_down)
 				 &s->endpoint);
 }
 
+static int pick_backend(struct session *s, bool even_down)
+{
+	struct pick p = {
+		.client = &s->client,
+		.tried = s->tried,
+		.even_down = even_down,
+		.now_ns = s->ctx->loop->now_ns,
+		.rng = &s->ctx->rng,
+	};
+
+	return s->app->balancer->pick(s->app, &p);
+}
+
 /*
- * The next place to connect to: another address of this backend, then another backend; those that
- * are marked down only when no other is left, for a mark can be wrong. False: all have been tried.
+ * The next place to connect to: another address of this backend, then another backend. What is
+ * marked down comes only when nothing else is left, for a mark can be wrong. False: all have been
+ * tried.
  */
 static bool choose_endpoint(struct session *s)
 {
-	struct pick p = { .client = &s->client,
-			  .now_ns = s->ctx->loop->now_ns,
-			  .rng = &s->ctx->rng };
-	int i;
+	bool may_change = s->attempts <= s->app->conf->connect_retries;
+	int i = -1;
 
 	if (s->backend && walk_on(s, false))
 		return true;
 	if (s->backend && mark_tried(s))
 		return false;
-	leave_backend(s);
-	if (s->attempts > s->app->conf->connect_retries)
-		return false;
-	p.tried = s->tried;
-	i = s->app->balancer->pick(s->app, &p);
-	if (i < 0) {
-		p.even_down = true;
-		i = s->app->balancer->pick(s->app, &p);
-	}
+	if (may_change)
+		i = pick_backend(s, false);
+	if (i < 0 && s->backend && walk_on(s, true))
+		return true;
+	if (i < 0 && may_change)
+		i = pick_backend(s, true);
 	if (i < 0)
 		return false;
+	leave_backend(s);
 	enter_backend(s, &s->app->backends[i]);
-	return walk_on(s, p.even_down) || walk_on(s, true);
+	return walk_on(s, false) || walk_on(s, true);
 }
 
 static void log_backend_state(const struct session *s, enum log_level level, const char *event)

@@ -171,6 +171,29 @@ static void when_all_are_down_they_can_be_had_all_the_same(void **state)
 	backend_close(&b);
 }
 
+static void a_walk_comes_back_for_what_it_passed_over(void **state)
+{
+	struct endpoint_choice c;
+	struct endpoint_walk w;
+	struct backend b;
+	int down, up;
+
+	(void)state;
+	backend_init(&b, &conf);
+	set_addresses(&b, "10.0.0.1", "10.0.0.2");
+	down = walk_first(&b, false, now, &c);
+	backend_report_failure(&b, &c, now, 0);
+	up = 3 - down;
+	backend_walk_begin(&b, &w);
+	assert_true(backend_walk_next(&b, &w, false, now, TRIAL_NS, &c));
+	assert_int_equal(((const uint8_t *)&c.addr.in.sin_addr)[3], up);
+	assert_false(backend_walk_next(&b, &w, false, now, TRIAL_NS, &c));
+	assert_true(backend_walk_next(&b, &w, true, now, TRIAL_NS, &c));
+	assert_int_equal(((const uint8_t *)&c.addr.in.sin_addr)[3], down);
+	assert_false(backend_walk_next(&b, &w, true, now, TRIAL_NS, &c));
+	backend_close(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +202,7 @@ int main(void)
 		cmocka_unit_test(the_back_off_doubles_up_to_its_bound),
 		cmocka_unit_test(a_new_answer_keeps_the_health_of_what_stays),
 		cmocka_unit_test(when_all_are_down_they_can_be_had_all_the_same),
+		cmocka_unit_test(a_walk_comes_back_for_what_it_passed_over),
 	};
 
 	return cmocka_run_group_tests_name("backend", tests, NULL, NULL);
