@@ -1,0 +1,3 @@
+module shunt/tester
+
+go 1.19

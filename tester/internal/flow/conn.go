@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+
+// Package flow is the traffic: TCP connections that keep a checksum of everything they send and
+// receive, and the backends at their other ends. Both ends of a proxied connection live in this
+// process, so a test can drive either end and compare what one sent with what the other got. To
+// find the two ends of one connection, the client's first eight bytes are a token.
+package flow
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// TokenSize is the length of the token that a client sends first.
+const TokenSize = 8
+
+// Style is how a stream is cut into calls of read and write.
+type Style int
+
+const (
+	// Steady: 64 KiB at a time, without pauses.
+	Steady Style = iota
+	// Ragged: 1 byte to 1 MiB at a time, each power of two as likely as another, with pauses.
+	Ragged
+)
+
+const chunkMax = 1 << 20
+
+// noise is what the streams are made of: each chunk is a piece of it from a random offset.
+var noise = func() []byte {
+	b := make([]byte, 4*chunkMax)
+	rand.New(rand.NewSource(1)).Read(b)
+	return b
+}()
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, chunkMax); return &b }}
+
+func (s Style) chunk(most int64) int {
+	n := int64(64 << 10)
+	if s == Ragged {
+		n = 1 << rand.Intn(20)
+		n += rand.Int63n(n + 1)
+		if rand.Intn(16) == 0 {
+			time.Sleep(time.Duration(rand.Intn(2000)) * time.Microsecond)
+		}
+	}
+	if most < n {
+		n = most
+	}
+	return int(n)
+}
+
+// Conn is one end of a connection. One goroutine may read while another one writes.
+type Conn struct {
+	Name string // who this end is, for messages: "client", or a backend's address
+
+	tcp     *net.TCPConn
+	in, out tally
+}
+
+// NewConn wraps a connection; no call on it lasts beyond the deadline.
+func NewConn(name string, tcp *net.TCPConn, deadline time.Time) *Conn {
+	_ = tcp.SetDeadline(deadline) // fails only on a closed connection, and then the next call says so
+	return &Conn{Name: name, tcp: tcp}
+}
+
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.tcp.Read(p)
+	c.in.add(p[:n])
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return n, err
+}
+
+// Write counts the bytes before it sends them, so that nobody can have got what is not counted.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.out.add(p)
+	n, err := c.tcp.Write(p)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return n, err
+}
+
+// SendToken sends a new token.
+func (c *Conn) SendToken() (uint64, error) {
+	token := rand.Uint64()
+	_, err := c.Write(binary.BigEndian.AppendUint64(nil, token))
+	return token, err
+}
+
+// ReadToken reads the other end's token.
+func (c *Conn) ReadToken() (uint64, error) {
+	var b [TokenSize]byte
+	if _, err := io.ReadFull(c, b[:]); err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(b[:]), nil
+}
+
+// Send sends n random bytes.
+func (c *Conn) Send(n int64, s Style) error {
+	for n > 0 {
+		size := s.chunk(n)
+		offset := rand.Intn(len(noise) - size)
+		if _, err := c.Write(noise[offset : offset+size]); err != nil {
+			return err
+		}
+		n -= int64(size)
+	}
+	return nil
+}
+
+// Recv reads exactly n bytes.
+func (c *Conn) Recv(n int64, s Style) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for want := n; n > 0; {
+		got, err := c.Read((*buf)[:s.chunk(n)])
+		n -= int64(got)
+		if err == io.EOF {
+			return fmt.Errorf("%s: end of stream after %d of %d bytes", c.Name, want-n, want)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RecvToEOF reads to the end of the stream.
+func (c *Conn) RecvToEOF(s Style) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for {
+		if _, err := c.Read((*buf)[:s.chunk(chunkMax)]); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// RecvReset reads until the connection is reset; the end of the stream, or anything else, is an
+// error.
+func (c *Conn) RecvReset() error {
+	err := c.RecvToEOF(Steady)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s: promised a reset, saw the end of the stream", c.Name)
+	case !errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("promised a reset, saw: %w", err)
+	}
+	return nil
+}
+
+// Ask sends n bytes to an echo and reads n bytes back; that they are the same is for Echoed to say.
+func (c *Conn) Ask(n int64, s Style) error {
+	sent := make(chan error, 1)
+	go func() { sent <- c.Send(n, s) }()
+	if err := c.Recv(n, s); err != nil {
+		return err
+	}
+	return <-sent
+}
+
+// Echoed compares what came back to this end with what it sent.
+func (c *Conn) Echoed() error {
+	if err := compare(&c.out, &c.in); err != nil {
+		return fmt.Errorf("%s's echo: %w", c.Name, err)
+	}
+	return nil
+}
+
+// Match compares both directions of a connection at its two ends.
+func Match(a, b *Conn) error {
+	if err := compare(&a.out, &b.in); err != nil {
+		return fmt.Errorf("%s to %s: %w", a.Name, b.Name, err)
+	}
+	if err := compare(&b.out, &a.in); err != nil {
+		return fmt.Errorf("%s to %s: %w", b.Name, a.Name, err)
+	}
+	return nil
+}
+
+// Sent is the number of bytes given to write, Received the number of bytes read.
+func (c *Conn) Sent() int64     { return c.out.len() }
+func (c *Conn) Received() int64 { return c.in.len() }
+
+// Local is this end's own address.
+func (c *Conn) Local() string { return c.tcp.LocalAddr().String() }
+
+// CloseWrite half-closes, Close closes, Reset closes with a RST.
+func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
+func (c *Conn) Close() error      { return c.tcp.Close() }
+func (c *Conn) Reset() error {
+	if err := c.tcp.SetLinger(0); err != nil {
+		return err
+	}
+	return c.tcp.Close()
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+
+package scenario
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"shunt/tester/internal/flow"
+)
+
+const mib = 1 << 20
+
+// exact is the heart of it: everything at once, ragged, and every byte accounted for at both ends
+// and in the log.
+func exact(e *env) {
+	const conns, each = 4, 8 * mib
+	e.start(app(front, e.backends(2, flow.Hold), nil))
+	engines := make([]string, conns)
+	var total atomic.Int64
+	e.Parallel(conns, conns, func(i int) {
+		c, b := e.pair(front)
+		ends := []*flow.Conn{c, b}
+		e.Parallel(4, 4, func(j int) {
+			end := ends[j/2]
+			if j%2 == 0 {
+				e.Must(end.Send(each, flow.Ragged))
+				e.Must(end.CloseWrite())
+			} else {
+				e.Must(end.RecvToEOF(flow.Ragged))
+			}
+		})
+		e.Must(flow.Match(c, b))
+		total.Add(c.Sent() + c.Received())
+		engines[i] = e.ended(c, "done").Engine
+		if e.engine != "auto" && engines[i] != e.engine {
+			e.Failf("promised engine %s, the record says %s", e.engine, engines[i])
+		}
+	})
+	e.Sawf("%d bytes, by engine %s", total.Load(), strings.Join(engines, " "))
+}
+
+// halfClose ends one direction while the other is full to the brim, then has more sent in the
+// other.
+func halfClose(e *env) {
+	const underWay, after = 8 * mib, mib
+	e.start(app(front, e.backends(1, flow.Hold), nil))
+	e.Parallel(2, 2, func(i int) {
+		c, b := e.pair(front)
+		first, second := c, b
+		if i == 1 {
+			first, second = b, c
+		}
+		wait := e.Go(func() { e.Must(second.Send(underWay, flow.Steady)) })
+		e.Must(first.Send(mib, flow.Steady))
+		e.Must(first.CloseWrite())
+		e.Must(second.RecvToEOF(flow.Steady)) // while the other direction is stuck
+		wait2 := e.Go(func() { e.Must(first.RecvToEOF(flow.Ragged)) })
+		wait()
+		e.Must(second.Send(after, flow.Ragged))
+		e.Must(second.CloseWrite())
+		wait2()
+		e.Must(flow.Match(c, b))
+		e.ended(c, "done")
+	})
+	e.Sawf("%d MiB and the end, against 1 MiB and the end", (underWay+after)/mib)
+}
+
+func serverFirst(e *env) {
+	e.start(app(front, e.backends(1, flow.Greet), nil))
+	for i := 0; i < 20; i++ {
+		c := e.dial(front)
+		token, err := c.ReadToken()
+		e.Must(err)
+		b, err := e.hub.Take(token)
+		e.Must(err)
+		e.Must(c.Send(1000, flow.Steady))
+		e.Must(b.Recv(1000, flow.Steady))
+		e.Must(b.CloseWrite())
+		e.Must(c.RecvToEOF(flow.Steady))
+		e.Must(c.Close())
+		e.Must(b.RecvToEOF(flow.Steady))
+		e.Must(flow.Match(c, b))
+	}
+	e.Sawf("20 greetings and answers")
+}
+
+// resets has each end reset the connection in different states of it; the other end must see
+// ECONNRESET and no end of stream.
+func resets(e *env) {
+	e.start(app(front, e.backends(1, flow.Hold), nil))
+	states := []func(resetting, other *flow.Conn){
+		func(_, _ *flow.Conn) {}, // idle
+		func(resetting, other *flow.Conn) { // the other one's data under way
+			// As much as the buffers in between can hold: a blocked write would take the reset.
+			e.Must(other.Send(2*mib, flow.Steady))
+		},
+		func(resetting, other *flow.Conn) { // the other one has nothing more to say
+			e.Must(other.CloseWrite())
+			e.Must(resetting.RecvToEOF(flow.Steady))
+		},
+	}
+	for _, enter := range states {
+		for i := 0; i < 2; i++ {
+			resetting, other := e.pair(front)
+			reason, c := "client_reset", resetting
+			if i == 1 {
+				resetting, other, reason = other, resetting, "backend_reset"
+			}
+			enter(resetting, other)
+			e.Must(resetting.Reset())
+			e.Must(other.RecvReset())
+			e.ended(c, reason)
+		}
+	}
+	e.Sawf("%d resets", 2*len(states))
+}
+
+// slowReader stops reading at one end, in either direction at once. The bound is the sum of the
+// sockets' buffers (lab's sysctls: 2 x 2 MiB to send, 2 x 4 MiB to receive), the daemon's own (a
+// pipe of 1 MiB) and some room.
+func slowReader(e *env) {
+	const total, heldBack, grown = 24 * mib, 16 * mib, 8 * mib
+	e.start(app(front, []string{e.listen(e.at(1), flow.Hold).Name}, nil),
+		app(front+1, []string{e.listen(e.at(2), flow.Echo).Name}, nil))
+	e.visits(front+1, 4)
+	before := e.daemon.RSS()
+	var stalled, checked atomic.Int32
+	e.Parallel(2, 2, func(i int) {
+		c, b := e.pair(front)
+		sender, reader := c, b
+		if i == 1 {
+			sender, reader = b, c
+		}
+		wait := e.Go(func() {
+			e.Must(sender.Send(total, flow.Steady))
+			e.Must(sender.CloseWrite())
+		})
+		held := e.standstill(sender.Sent)
+		if held > heldBack {
+			e.Failf("%s got rid of %d bytes that %s did not read, promised %d at most", sender.Name, held, reader.Name,
+				heldBack)
+		}
+		stalled.Add(1)
+		e.Until("both senders are held back", func() bool { return stalled.Load() == 2 })
+		e.visits(front+1, 10)
+		if growth := e.daemon.RSS() - before; growth > grown && !e.sanitized {
+			e.Failf("the daemon has grown by %d bytes, promised %d at most", growth, grown)
+		}
+		e.Sawf("%s held back after %.1f MiB", sender.Name, float64(held)/mib)
+		checked.Add(1)
+		e.Until("the other direction is looked at", func() bool { return checked.Load() == 2 })
+		e.Must(reader.RecvToEOF(flow.Ragged))
+		wait()
+		e.Must(reader.CloseWrite())
+		e.Must(sender.RecvToEOF(flow.Steady))
+		e.Must(flow.Match(c, b))
+	})
+}
+
+// standstill waits until a counter has not moved for a while, and returns it.
+func (e *env) standstill(counter func() int64) int64 {
+	const quiet = 400 * time.Millisecond
+	last, since := counter(), time.Now()
+	e.Until("it comes to a standstill", func() bool {
+		if now := counter(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > quiet
+	})
+	return last
+}
+
+// idlePipes has connections carry bulk one after the other and stay: pipes may be left in a pool,
+// but not one each.
+func idlePipes(e *env) {
+	const few, many, pooled = 4, 40, 16
+	e.start(app(front, e.backends(1, flow.Echo), nil))
+	pipes := func(conns int) int {
+		for i := 0; i < conns; i++ {
+			e.ask(front, mib)
+		}
+		time.Sleep(50 * time.Millisecond) // the last acknowledgement's turn
+		return e.daemon.FDs()["pipe"]
+	}
+	first := pipes(few)
+	second := pipes(many)
+	if second > first+pooled {
+		e.Failf("%d pipe fds with %d idle connections, %d with %d", first, few, second, few+many)
+	}
+	e.Sawf("%d pipe fds with %d idle connections, %d with %d", first, few, second, few+many)
+}

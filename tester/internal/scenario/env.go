@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+
+// Package scenario is the promises that shunt makes and the trials that they stand. Each trial
+// starts a daemon of its own in the lab, and ends with a clean stop of it.
+package scenario
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"shunt/tester/internal/daemon"
+	"shunt/tester/internal/flow"
+	"shunt/tester/internal/lab"
+	"shunt/tester/internal/trial"
+)
+
+// Ports by convention: apps listen on front and the ones after it, backends listen on back.
+const (
+	front = 5000
+	back  = 9000
+)
+
+// env is what a trial works with: the circumstances, the backends, and the daemon once it is
+// started.
+type env struct {
+	*trial.T
+	Options
+	lab       *lab.Lab
+	engine    string
+	family    int
+	sanitized bool
+
+	hub     *flow.Hub
+	daemon  *daemon.Daemon
+	fdLimit int // for the daemon; 0: the tester's own
+}
+
+// keys is a JSON object: an app, or options of one.
+type keys map[string]any
+
+// app is an app that listens on one port; options are further keys.
+func app(port int, targets []string, options keys) keys {
+	a := keys{"Name": fmt.Sprintf("app-%d", port), "Ports": []int{port}, "Targets": targets}
+	for key, value := range options {
+		a[key] = value
+	}
+	return a
+}
+
+// at is the address of port back at a backend's host number; backends are numbered from 1.
+func (e *env) at(n int) string { return e.backendAt(n, back) }
+
+func (e *env) backendAt(n, port int) string {
+	return net.JoinHostPort(lab.Addr(e.family, lab.BackendNet, lab.FirstHost+n-1), fmt.Sprint(port))
+}
+
+func (e *env) blackHole() string {
+	return net.JoinHostPort(lab.Addr(e.family, lab.BackendNet, lab.BlackHole), fmt.Sprint(back))
+}
+
+// backends starts n backends and returns their addresses.
+func (e *env) backends(n int, handle flow.Handler) (addrs []string) {
+	for i := 1; i <= n; i++ {
+		addrs = append(addrs, e.listen(e.at(i), handle).Name)
+	}
+	return addrs
+}
+
+func (e *env) listen(addr string, handle flow.Handler) *flow.Backend {
+	b, err := e.hub.Listen(e.lab.Backend, addr, handle)
+	e.Must(err)
+	return b
+}
+
+// start writes a config of these apps and starts a daemon with it.
+func (e *env) start(apps ...keys) {
+	text, err := json.Marshal(keys{"Apps": apps})
+	e.Must(err)
+	path := filepath.Join(e.lab.Dir, "config.json")
+	e.Must(os.WriteFile(path, text, 0o644))
+	e.startFile(path)
+}
+
+// startFile starts the daemon with a config file and waits until it is ready.
+func (e *env) startFile(path string) {
+	d, err := daemon.Start(e.lab.Proxy.Command(e.fdLimit, e.Shunt, "run", "-c", path, "--engine", e.engine,
+		"--workers", "2", "--log-format", "json", "--log-level", "info"))
+	e.Must(err)
+	e.daemon = d
+	e.Defer(d.Kill)
+	e.Evidence = func() string { return evidence(d) }
+	e.Until("the daemon is ready", func() bool {
+		if d.Exited() {
+			e.Failf("the daemon did not start: %s", d.ExitState())
+		}
+		return d.Count("ready") > 0
+	})
+}
+
+// evidence is what the daemon has to do with a failure.
+func evidence(d *daemon.Daemon) string {
+	text := d.Tail()
+	if d.Exited() {
+		text = fmt.Sprintf("the daemon is gone (%s)\n%s", d.ExitState(), text)
+	}
+	if err := d.Alarm(); err != nil {
+		text = fmt.Sprintf("%v\n%s", err, text)
+	}
+	return text
+}
+
+// stop is the end of every trial that has gone well: SIGTERM, a full drain, exit status 0.
+func (e *env) stop() {
+	e.hub.Close()
+	if e.daemon == nil {
+		return
+	}
+	if e.daemon.Exited() {
+		e.Failf("the daemon went before it was told to: %s", e.daemon.ExitState())
+	}
+	e.daemon.Signal(syscall.SIGTERM)
+	e.awaitExit()
+}
+
+// awaitExit waits for the end of a daemon that was told to stop.
+func (e *env) awaitExit() {
+	e.Until("the daemon exits", e.daemon.Exited)
+	e.Must(e.daemon.Alarm())
+	if e.daemon.ExitCode() != 0 {
+		e.Failf("the daemon's end: %s", e.daemon.ExitState())
+	}
+	e.daemon = nil
+}
+
+// tryDial connects to the proxy from a client's address, "" for any; the connection closes with the
+// hub.
+func (e *env) tryDial(port int, from string) (*flow.Conn, error) {
+	addr := net.JoinHostPort(lab.Addr(e.family, lab.ClientNet, lab.ProxyHost), fmt.Sprint(port))
+	tcp, err := e.lab.Client.Dial(from, addr, e.Deadline)
+	if err != nil {
+		return nil, err
+	}
+	c := flow.NewConn("client", tcp, e.Deadline)
+	e.hub.Own(c)
+	return c, nil
+}
+
+func (e *env) dial(port int) *flow.Conn {
+	c, err := e.tryDial(port, "")
+	e.Must(err)
+	return c
+}
+
+// pair opens a connection and returns both of its ends. The handler is Hold or Echo.
+func (e *env) pair(port int) (client, backend *flow.Conn) {
+	c := e.dial(port)
+	token, err := c.SendToken()
+	e.Must(err)
+	b, err := e.hub.Take(token)
+	e.Must(err)
+	return c, b
+}
+
+// ask opens a connection to an echo, has n bytes echoed, and compares them at both ends. The
+// connection stays open.
+func (e *env) ask(port int, n int64) (client, backend *flow.Conn) {
+	return e.askFrom(port, n, "")
+}
+
+func (e *env) askFrom(port int, n int64, from string) (client, backend *flow.Conn) {
+	c, err := e.tryDial(port, from)
+	e.Must(err)
+	token, err := c.SendToken()
+	e.Must(err)
+	e.Must(c.Recv(flow.TokenSize, flow.Steady))
+	e.Must(c.Ask(n, flow.Steady))
+	b, err := e.hub.Take(token)
+	e.Must(err)
+	e.Must(flow.Match(c, b))
+	return c, b
+}
+
+// visits asks n times, one connection after the other, and counts by backend.
+func (e *env) visits(port, n int) map[string]int {
+	count := make(map[string]int)
+	for i := 0; i < n; i++ {
+		c, b := e.ask(port, 100)
+		count[b.Name]++
+		e.Must(c.Close())
+	}
+	return count
+}
+
+// ended waits for the connection's record and checks the reason and the byte counts in it.
+func (e *env) ended(c *flow.Conn, reason string) daemon.Record {
+	var found []daemon.Record
+	e.Until("a record of the connection from "+c.Local(), func() bool {
+		found = e.daemon.Records(func(r *daemon.Record) bool {
+			return r.Event == "connection" && r.Client == c.Local()
+		})
+		return len(found) > 0
+	})
+	r := found[0]
+	if r.Reason != reason {
+		e.Failf("promised the close reason %q, the record says %q", reason, r.Reason)
+	}
+	if reason == "done" && (r.ToBackend != c.Sent() || r.ToClient != c.Received()) {
+		e.Failf("the record counts %d bytes to the backend and %d to the client, the client sent %d and received %d",
+			r.ToBackend, r.ToClient, c.Sent(), c.Received())
+	}
+	return r
+}
+
+// refused connects, is reset for the given reason, and returns the record of it. The reset may come
+// so soon that connect(2) is the one to see it.
+func (e *env) refused(port int, reason string) daemon.Record {
+	ofReason := func(r *daemon.Record) bool { return r.Reason == reason }
+	before := len(e.records(ofReason))
+	c, err := e.tryDial(port, "")
+	if err == nil {
+		err = c.RecvReset()
+	} else if errors.Is(err, syscall.ECONNRESET) {
+		err = nil
+	}
+	e.Must(err)
+	e.Until("a record of the reason "+reason, func() bool { return len(e.records(ofReason)) > before })
+	return e.records(ofReason)[before]
+}
+
+// records is the connection records of one kind so far.
+func (e *env) records(keep func(*daemon.Record) bool) []daemon.Record {
+	return e.daemon.Records(func(r *daemon.Record) bool { return r.Event == "connection" && keep(r) })
+}

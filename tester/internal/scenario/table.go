@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+
+package scenario
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"shunt/tester/internal/daemon"
+	"shunt/tester/internal/flow"
+	"shunt/tester/internal/lab"
+	"shunt/tester/internal/trial"
+)
+
+// bound is how long a trial may take before it counts as hung; the usual one takes a second.
+const bound = 60 * time.Second
+
+// scope is what a promise depends on, and so how often it is put to the test.
+type scope int
+
+const (
+	everywhere scope = iota // for each engine and each family
+	eachFamily              // how it connects: for each family, with the last engine
+	once                    // neither: with the last engine and the first family
+)
+
+type scenario struct {
+	name    string
+	scope   scope
+	promise string
+	run     func(*env)
+}
+
+var table = []scenario{
+	// Where a connection goes.
+	{"every_port_reaches_only_its_own_app", eachFamily,
+		"with config.json as it is, each port reaches its own app's targets, all of them, and no other's", everyPort},
+	{"balance_is_fair", eachFamily,
+		"round_robin and least_conn are exact, weights too; p2c, random within bounds; a source keeps its target", balance},
+	{"dead_target_costs_no_connection", eachFamily,
+		"a target that refuses is passed over, found down, and no client notices", deadTarget},
+	{"black_holed_target_costs_no_connection", eachFamily,
+		"a target that never answers is passed over after ConnectTimeout", blackHole},
+	{"unresolvable_name_costs_no_connection", eachFamily,
+		"a name without an address is a target that is down, nothing worse", unresolvable},
+	{"returning_target_is_taken_again", eachFamily,
+		"a target that dies is left, one that returns is taken again, and no client notices", returning},
+	{"dns_answers_are_followed", eachFamily,
+		"new connections follow the name's new addresses after its TTL, and use all of them", dnsFollowed},
+	{"all_targets_down_is_a_reset", eachFamily,
+		"with no target left the client gets a RST, and service the moment that one is back", allDown},
+	{"client_that_leaves_while_connecting", eachFamily,
+		"a client's RST ends the attempt to connect long before its timeout", clientLeaves},
+
+	// What happens to the bytes.
+	{"bytes_are_exact_both_ways", everywhere,
+		"64 MB in 4 connections, both directions at once, chunks of 1 B to 1 MiB and pauses, arrive exact", exact},
+	{"bytes_survive_half_close", everywhere,
+		"when one end has no more to say, all that the other says still arrives", halfClose},
+	{"server_speaks_first", everywhere,
+		"a backend's greeting reaches a client that has said nothing", serverFirst},
+	{"reset_arrives_as_reset", everywhere,
+		"a RST from either end is a RST at the other: idle, with data under way, after a half-close", resets},
+	{"slow_reader_is_bounded", everywhere,
+		"a reader that stops holds back its own sender, within 16 MiB, and nobody else; memory stays", slowReader},
+	{"idle_flow_holds_no_pipe", everywhere,
+		"a connection that has gone quiet after bulk keeps no pipe", idlePipes},
+
+	// Many, and limits.
+	{"five_thousand_at_once", everywhere,
+		"5,000 connections are open together and each one works", fiveThousand},
+	{"churn", everywhere,
+		"2,000 connections come and go, in every way to end one, and leave no fd behind", churn},
+	{"too_many_connections_are_refused", once,
+		"over MaxConnections a client gets a RST, until there is room again", tooMany},
+	{"idle_flow_is_closed", everywhere,
+		"IdleTimeout ends a quiet connection by FIN and leaves a busy one", idleTimeout},
+	{"half_close_timeout", everywhere,
+		"HalfCloseTimeout resets a connection whose other end does not end", halfCloseTimeout},
+	{"out_of_fds_pauses_accept", once,
+		"400 clients of a daemon with 256 fds wait, all are served in the end, and nothing spins", outOfFDs},
+
+	// The end.
+	{"stop_drains", everywhere,
+		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains},
+	{"second_stop_is_at_once", once,
+		"SIGINT, and the second SIGTERM, reset what is under way", secondStop},
+}
+
+// Options is what a run is about.
+type Options struct {
+	Shunt, Config string
+	Engines       []string
+	Families      []int
+	Only          *regexp.Regexp
+}
+
+// List prints the table.
+func List(out io.Writer) {
+	for _, s := range table {
+		fmt.Fprintf(out, "%s: %s\n", s.name, s.promise)
+	}
+}
+
+// Run puts the table to the test and reports each trial.
+func Run(l *lab.Lab, o Options, report *trial.Report) {
+	sanitized := daemon.Sanitized(o.Shunt)
+	for i, engine := range o.Engines {
+		for j, family := range o.Families {
+			for _, s := range table {
+				lastEngine := i == len(o.Engines)-1
+				repeats := s.scope != everywhere && !lastEngine || s.scope == once && j > 0
+				if repeats || !o.Only.MatchString(s.name) {
+					continue
+				}
+				e := env{Options: o, lab: l, engine: engine, family: family, sanitized: sanitized}
+				report.Add(fmt.Sprintf("%s/IPv%d", engine, family), s.name, s.promise, e.try(s))
+			}
+		}
+	}
+}
+
+// try runs one trial.
+func (e *env) try(s scenario) trial.Result {
+	return trial.Run(bound, func(t *trial.T) {
+		e.T, e.hub = t, &flow.Hub{Deadline: t.Deadline}
+		t.Defer(e.hub.Close)
+		t.Must(e.lab.SetFamily(e.family))
+		s.run(e)
+		e.stop()
+	})
+}
