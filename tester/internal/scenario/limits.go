@@ -190,6 +190,26 @@ func stopDrains(e *env) {
 	e.awaitExit()
 }
 
+// queuedAtStop has clients connect, and speak, while the daemon is not looking, and tells it to stop
+// before it looks again: to these clients they are connected.
+func queuedAtStop(e *env) {
+	const conns = 400 // more than the daemon accepts in one go
+	e.start(app(front, e.backends(1, flow.Echo), nil))
+	e.daemon.Signal(syscall.SIGSTOP)
+	clients := make([]*flow.Conn, conns)
+	for i := range clients {
+		clients[i] = e.dial(front)
+	}
+	e.daemon.Signal(syscall.SIGTERM)
+	e.daemon.Signal(syscall.SIGCONT)
+	for _, c := range clients {
+		e.Must(c.Ask(1000, flow.Steady))
+		e.Must(c.Close())
+	}
+	e.awaitExit()
+	e.Sawf("%d connections from the queue were served after SIGTERM", conns)
+}
+
 // refusing waits until new connections are refused.
 func (e *env) refusing() {
 	e.Until("new connections are refused", func() bool {

@@ -85,6 +85,8 @@ var table = []scenario{
 	// The end.
 	{"stop_drains", everywhere,
 		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains},
+	{"stop_serves_who_is_in_the_queue", once,
+		"a connection that the kernel had taken before SIGTERM is served, not reset", queuedAtStop},
 	{"second_stop_is_at_once", once,
 		"SIGINT, and the second SIGTERM, reset what is under way", secondStop},
 }
