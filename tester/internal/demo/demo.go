@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"shunt/tester/internal/config"
@@ -238,8 +237,8 @@ func (d *demo) summary() bool {
 			}
 		}
 	}
-	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "\napp\ttarget\tconnections\tMiB up\tMiB down\tfailovers to it\tp50 ms\tp99 ms\t")
+	fmt.Printf("\n%-16s  %-28s  %11s  %9s  %9s  %15s  %7s  %7s\n",
+		"app", "target", "connections", "MiB up", "MiB down", "failovers to it", "p50 ms", "p99 ms")
 	for _, a := range d.apps {
 		for _, target := range a.Targets {
 			l := lines[a.Name+" "+target]
@@ -247,11 +246,10 @@ func (d *demo) summary() bool {
 				l = &line{}
 			}
 			trips := d.trips[address(target)]
-			fmt.Fprintf(out, "%s\t%s\t%d\t%.1f\t%.1f\t%d\t%s\t%s\t\n", a.Name, target, l.conns,
+			fmt.Printf("%-16s  %-28s  %11d  %9.1f  %9.1f  %15d  %7s  %7s\n", a.Name, target, l.conns,
 				float64(l.up)/(1<<20), float64(l.down)/(1<<20), l.failovers, quantile(trips, 50), quantile(trips, 99))
 		}
 	}
-	out.Flush()
 	if n := d.failed.Load(); n > 0 {
 		fmt.Printf("\n%d of %d connections failed, the first by: %v\n", n, d.conns.Load()+n, d.firstErr)
 		return false
