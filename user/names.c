@@ -78,11 +78,13 @@ static void on_failure(struct resolver_name *watched, const char *why, unsigned 
 	const struct member *first = &n->members[name->first];
 
 	if (failures == 1)
-		log_warning("app \"%s\": the target %s does not resolve: %s; %s; it is asked again "
-			    "until it does",
-			    first->app->conf->name, first->backend->conf->text, why,
-			    backend_resolved(first->backend) ? "its last addresses stay in use"
-							     : "until then it is down");
+		log_warning("%s does not resolve: %s; %s for %zu target%s (the first: %s of app "
+			    "\"%s\"); it is asked again until it does",
+			    watched->host, why,
+			    backend_resolved(first->backend) ? "the last addresses stay in use"
+							     : "no address yet",
+			    name->n, name->n == 1 ? "" : "s", first->backend->conf->text,
+			    first->app->conf->name);
 	n->cb.on_outcome(n->cb.arg);
 }
 
