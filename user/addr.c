@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * Socket addresses. Parsing is stricter than getaddrinfo(3): no blanks, no octal, no "127.1", so
  * that what a config file says has one meaning. Every refusal is a phrase for the operator who

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * The log. What is logged is appended to a bounded batch; the writer's thread takes the whole batch
  * and leaves an empty one, so whoever logs waits for a memcpy at most. Two batches of

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * A log line's text. What comes from outside (a name, an address, a reason) cannot break the line
  * that it stands in, nor make JSON of it that a parser refuses: control characters and what is no

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * The resolver. A query is one watched name: it waits for its turn, is under way, or sleeps until
  * its answer has expired. Lookups are started by a work of the loop and nowhere else, so c-ares is

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * The timer wheel. A timer waits at the level of the highest group of six bits in which its tick
  * differs from the wheel's, in the slot that this group of its own tick names. So the occupied

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /* Addresses: what is taken, what is refused and in which words, and that hashes mix. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * The log: the form of a line in each format, and what becomes of lines when their reader is slow,
  * stalls or goes away. A test's stderr is a memory file or a pipe while it logs.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * The timer wheel, held against a model that keeps every deadline in an array and looks at all of
  * them. SHUNT_TEST_SEED repeats a random run; a failure prints the seed that it had.

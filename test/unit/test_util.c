@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
 /*
  * The small things: lists, random numbers, and the guess at what a mistyped name was meant to be.
  */
