@@ -93,8 +93,9 @@ func resets(e *env) {
 	states := []func(resetting, other *flow.Conn){
 		func(_, _ *flow.Conn) {}, // idle
 		func(resetting, other *flow.Conn) { // the other one's data under way
-			// As much as the buffers in between can hold: a blocked write would take the reset.
-			e.Must(other.Send(2*mib, flow.Steady))
+			// No more than the six buffers in between hold before any of them has grown: a write that
+			// blocked would be the one to see the reset.
+			e.Must(other.Send(mib/8, flow.Steady))
 		},
 		func(resetting, other *flow.Conn) { // the other one has nothing more to say
 			e.Must(other.CloseWrite())
