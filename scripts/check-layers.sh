@@ -9,12 +9,12 @@ cd "${1:-$(dirname "$0")/../user}"
 
 # From the ground up; a * stands for any ending.
 floors=(
-	'util list log log_* addr'
+	'util list log log_* addr histogram'
 	'net timer loop pool'
-	'config config_* reason backend app balancer resolver'
+	'config config_* reason backend app balancer resolver load load_* lab'
 	'engine engine_*'
 	'session listener'
-	'worker workers ports names proxy'
+	'worker workers ports names proxy bench bench_*'
 	'main cmd_*'
 )
 status=0

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench.h"
 #include "config.h"
 #include "log.h"
 #include "proxy.h"
@@ -236,6 +237,52 @@ static int command_check(const struct command *c, int argc, char **argv)
 	return EXIT_SUCCESS;
 }
 
+static int parse_seconds(const char *text, uint32_t *ms)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	/* Not the other way round: "nan" is in no range. */
+	if (*end ||
+	    !(seconds * 1e3 >= BENCH_MEASURE_MIN_MS && seconds * 1e3 <= BENCH_MEASURE_MAX_MS)) {
+		fprintf(stderr, "shunt: --seconds \"%s\" is not a number from %g to %g\n", text,
+			BENCH_MEASURE_MIN_MS / 1e3, BENCH_MEASURE_MAX_MS / 1e3);
+		return EXIT_USAGE;
+	}
+	*ms = (uint32_t)(seconds * 1e3);
+	return 0;
+}
+
+static int command_bench(const struct command *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "seconds", required_argument, NULL, 's' },
+		{ "engine", required_argument, NULL, 'e' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct bench_conf conf = { SHUNT_VERSION, .measure_ms = BENCH_MEASURE_DEFAULT_MS };
+	int option, rc = 0;
+
+	while (!rc && (option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (option == 'j')
+			conf.json = true;
+		else if (option == 's')
+			rc = parse_seconds(optarg, &conf.measure_ms);
+		else if (option == 'e')
+			conf.contenders = optarg;
+		else
+			return option == 'h' ? print_help(c) : usage_error(c);
+	}
+	if (!rc && optind < argc)
+		return usage_error(c);
+	if (rc)
+		return rc;
+	rc = bench_run(&conf);
+	return rc == -EINVAL ? EXIT_USAGE : rc ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static const struct command commands[] = {
 	{
 		.name = "run",
@@ -259,6 +306,18 @@ static const struct command commands[] = {
 		.help = "Exit status 0: it is right. 1: each error is on standard error, as\n"
 			"FILE:LINE:COLUMN: app \"NAME\": what is wrong, what would be right.\n",
 		.run = command_check,
+	},
+	{
+		.name = "bench",
+		.arguments = "[--json] [--seconds S] [--engine LIST]",
+		.summary = "Measures every engine that works here, side by side",
+		.help = "      --json         one JSON document, with every sample\n"
+			"      --seconds S    of each measurement (1)\n"
+			"      --engine LIST  of direct (no proxy), auto and the engines, parted by commas\n"
+			"                     (all that work here)\n\n"
+			"Sends the same traffic through each, in network namespaces of its own, and says what\n"
+			"auto makes of it. Needs root and iproute2, and takes less than two minutes.\n",
+		.run = command_bench,
 	},
 };
 

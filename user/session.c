@@ -435,6 +435,12 @@ static void log_close(const struct session *s, enum close_reason reason)
 	log_record_u64(&r, "bytes_to_backend", s->relay.dir[CLIENT].bytes);
 	log_record_u64(&r, "bytes_to_client", s->relay.dir[BACKEND].bytes);
 	log_record_str(&r, "engine", relay_engine_names(&s->relay, text, sizeof(text)));
+	if (log_enabled(LOG_LEVEL_DEBUG)) {
+		log_record_str(&r, "why_to_backend",
+			       engine_reason_text(s->relay.dir[CLIENT].reason));
+		log_record_str(&r, "why_to_client",
+			       engine_reason_text(s->relay.dir[BACKEND].reason));
+	}
 	log_record_str(&r, "reason", close_reasons[reason].name);
 	log_record_str(&r, "termination", letters);
 	if (s->connect_error)
