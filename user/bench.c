@@ -173,6 +173,8 @@ static int measure_row(struct bench *b, int round, size_t row)
 		bench_progress("round %d of %d: %s: %s", round + 1, BENCH_ROUNDS,
 			       bench_rows[row].title, c->name);
 		rc = bench_measure(b, c, row, &c->samples[row][round]);
+		if (!rc)
+			rc = bench_daemon_check(c);
 	}
 	return rc;
 }

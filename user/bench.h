@@ -110,6 +110,8 @@ struct addr bench_address(const struct bench_contender *c, size_t row);
  * connection, with the reasons for its engines. 0 or -errno, told; bench_daemon_stop() is due in
  * either case. */
 int bench_daemon_start(const struct bench *b, struct bench_contender *c, bool records) must_check;
+/* Is it still alive? 0 or -EPIPE, told with what it logged. */
+int bench_daemon_check(struct bench_contender *c) must_check;
 void bench_daemon_stop(struct bench_contender *c);
 int bench_servers_start(struct bench *b) must_check;
 
@@ -130,6 +132,8 @@ struct bench_metric {
 extern const struct bench_metric bench_metrics[];
 extern const size_t n_bench_metrics;
 
+/* The one of this key for a kind of row. */
+const struct bench_metric *bench_metric_find(const char *key, const struct bench_row *row);
 bool bench_metric_applies(const struct bench_metric *m, const struct bench_row *row);
 /* The middle of all rounds; NAN if a round has none. */
 double bench_median(const struct bench_contender *c, size_t row, const struct bench_metric *m);
@@ -138,9 +142,10 @@ const struct bench_contender *bench_best(const struct bench *b, size_t row,
 					 const struct bench_metric *m);
 /* NULL: not measured. */
 const struct bench_contender *bench_find(const struct bench *b, const char *name);
-/* How many times the rate of `base` that of `c` is: the median of the rounds' ratios. */
-double bench_rate_ratio(const struct bench_contender *c, const struct bench_contender *base,
-			size_t row);
+/* How many times that of `base` the metric of `c` is: the median of the rounds' ratios, since what
+ * slows a whole round down is not in them. NAN: a round has none. */
+double bench_ratio(const struct bench_contender *c, const struct bench_contender *base, size_t row,
+		   const struct bench_metric *m);
 /* Was `c` faster in every round than `base` in any? Else the rounds say little. */
 bool bench_is_clearly_faster(const struct bench_contender *c, const struct bench_contender *base,
 			     size_t row);

@@ -111,6 +111,8 @@ static int watch(struct bench *b, struct bench_contender *c)
 	for (size_t row = 0; !rc && row < n_bench_rows; row++) {
 		bench_progress("what auto chooses: %s", bench_rows[row].title);
 		rc = bench_measure(b, c, row, &unused);
+		if (!rc)
+			rc = bench_daemon_check(c);
 	}
 	/* SIGTERM: it ends when the last connection has, and all records are written. */
 	bench_daemon_stop(c);

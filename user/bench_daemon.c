@@ -142,6 +142,17 @@ int bench_daemon_start(const struct bench *b, struct bench_contender *c, bool re
 	return rc;
 }
 
+int bench_daemon_check(struct bench_contender *c)
+{
+	if (c->pid <= 0 || !lab_has_ended(c->pid))
+		return 0;
+	c->pid = 0;
+	bench_progress(NULL);
+	print_log(c);
+	fprintf(stderr, "shunt bench: the daemon with --engine %s has ended by itself\n", c->name);
+	return -EPIPE;
+}
+
 void bench_daemon_stop(struct bench_contender *c)
 {
 	lab_stop(c->pid, SIGTERM);
@@ -162,9 +173,12 @@ static void serve(const struct bench *b)
 		conf.received = &b->shared->received;
 		rc = load_serve(&conf);
 	}
-	while (!rc)
+	if (rc) {
+		fprintf(stderr, "shunt bench: can't start the servers: %s\n", strerror(-rc));
+		return;
+	}
+	for (;;)
 		pause();
-	fprintf(stderr, "shunt bench: can't start the servers: %s\n", strerror(-rc));
 }
 
 int bench_servers_start(struct bench *b)

@@ -55,29 +55,42 @@ static void print_metric(const struct bench *b, const struct bench_metric *m)
 			print_row(b, m, row);
 }
 
+static void print_ratio(const struct bench_contender *chosen, const struct bench_contender *other,
+			size_t row)
+{
+	const struct bench_metric *rate = bench_metric_find("rate", &bench_rows[row]);
+	const struct bench_metric *cpu = bench_metric_find("daemon_cpu_s", &bench_rows[row]);
+
+	printf("x%.2f of %s", bench_ratio(chosen, other, row, rate), other->name);
+	if (!bench_is_clearly_faster(chosen, other, row) &&
+	    !bench_is_clearly_faster(other, chosen, row))
+		printf(" (rounds overlap)");
+	printf(" for x%.2f of its CPU", bench_ratio(chosen, other, row, cpu));
+}
+
 /* How the chosen engine stood against each of the others, and whether that was for the best. */
 static void print_comparison(const struct bench *b, size_t row,
 			     const struct bench_contender *chosen)
 {
 	const struct bench_contender *faster = NULL;
-	const char *separator = "";
+	bool first = true;
 
 	for (size_t i = 0; i < b->n_contenders; i++) {
 		const struct bench_contender *c = &b->contenders[i];
 
 		if (c == chosen || !engine_find(c->name))
 			continue;
-		printf("%s", *separator ? separator : "; here ");
-		if (!*separator)
-			printf("%s was ", chosen->name);
-		printf("x%.2f of %s", bench_rate_ratio(chosen, c, row), c->name);
-		separator = ", ";
-		if (bench_is_clearly_faster(c, chosen, row) &&
-		    (!faster || bench_is_clearly_faster(c, faster, row)))
+		if (first)
+			printf("; here %s was ", chosen->name);
+		else
+			printf(", ");
+		first = false;
+		print_ratio(chosen, c, row);
+		if (bench_is_clearly_faster(c, faster ? faster : chosen, row))
 			faster = c;
 	}
 	if (faster)
-		printf(": %s was faster", faster->name);
+		printf(": %s would have been faster", faster->name);
 }
 
 static void print_choice(const struct bench *b, size_t row)
@@ -116,7 +129,7 @@ void bench_print(const struct bench *b)
 		print_metric(b, &bench_metrics[i]);
 	if (!bench_find(b, "auto"))
 		return;
-	puts("\nWhat auto used here, why, and how it stood");
+	puts("\nWhat auto used for it here, and why");
 	for (size_t row = 0; row < n_bench_rows; row++)
 		print_choice(b, row);
 }

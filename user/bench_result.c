@@ -28,6 +28,24 @@ bool bench_metric_applies(const struct bench_metric *m, const struct bench_row *
 	return row->kind == LOAD_BULK ? m->of_bulk : m->of_requests;
 }
 
+const struct bench_metric *bench_metric_find(const char *key, const struct bench_row *row)
+{
+	for (size_t i = 0; i < n_bench_metrics; i++)
+		if (!strcmp(bench_metrics[i].key, key) &&
+		    bench_metric_applies(&bench_metrics[i], row))
+			return &bench_metrics[i];
+	return NULL;
+}
+
+static double value(const struct bench_contender *c, size_t row, int round,
+		    const struct bench_metric *m)
+{
+	double v;
+
+	memcpy(&v, (const char *)&c->samples[row][round] + m->offset, sizeof(v));
+	return v;
+}
+
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -50,7 +68,7 @@ double bench_median(const struct bench_contender *c, size_t row, const struct be
 	double v[BENCH_ROUNDS];
 
 	for (int i = 0; i < BENCH_ROUNDS; i++)
-		memcpy(&v[i], (const char *)&c->samples[row][i] + m->offset, sizeof(v[i]));
+		v[i] = value(c, row, i, m);
 	return median(v);
 }
 
@@ -82,15 +100,15 @@ const struct bench_contender *bench_find(const struct bench *b, const char *name
 	return NULL;
 }
 
-double bench_rate_ratio(const struct bench_contender *c, const struct bench_contender *base,
-			size_t row)
+double bench_ratio(const struct bench_contender *c, const struct bench_contender *base, size_t row,
+		   const struct bench_metric *m)
 {
 	double v[BENCH_ROUNDS];
 
 	for (int i = 0; i < BENCH_ROUNDS; i++) {
-		double of_base = base->samples[row][i].rate;
+		double of_base = value(base, row, i, m);
 
-		v[i] = of_base > 0 ? c->samples[row][i].rate / of_base : NAN;
+		v[i] = of_base > 0 ? value(c, row, i, m) / of_base : NAN;
 	}
 	return median(v);
 }
