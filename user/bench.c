@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define CONTENDER_LIST_MAX_CHARS 256
+#define LOOK_AT_HOST_MS 300
 
 const struct bench_row bench_rows[] = {
 	{ "bulk-1", "bulk, 1 stream", LOAD_BULK, 1, 128 << 10 },
@@ -43,6 +44,15 @@ void bench_progress(const char *fmt, ...)
 	vfprintf(stderr, fmt, args);
 	va_end(args);
 	fflush(stderr);
+}
+
+/* What else the host is busy with: it will be in the results. */
+static double busy_cores(void)
+{
+	double before = bench_host_cpu_seconds();
+
+	usleep(LOOK_AT_HOST_MS * 1000);
+	return (bench_host_cpu_seconds() - before) / (LOOK_AT_HOST_MS / 1e3);
 }
 
 /* --- contenders ------------------------------------------------------------------------------ */
@@ -225,6 +235,7 @@ int bench_run(const struct bench_conf *conf)
 		free(b);
 		return -ENOMEM;
 	}
+	b->busy_cores = busy_cores();
 	bench_progress("making network namespaces");
 	rc = lab_open(&b->lab, BENCH_CONTENDERS_MAX + 1);
 	if (!rc)

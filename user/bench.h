@@ -91,6 +91,7 @@ struct bench {
 	const struct bench_conf *conf;
 	struct lab lab;
 	struct bench_shared *shared;
+	double busy_cores; /* what the host did otherwise, just before; NAN: not known */
 	pid_t servers;
 	struct bench_contender contenders[BENCH_CONTENDERS_MAX];
 	size_t n_contenders;
@@ -115,7 +116,9 @@ int bench_daemon_check(struct bench_contender *c) must_check;
 void bench_daemon_stop(struct bench_contender *c);
 int bench_servers_start(struct bench *b) must_check;
 
-/* bench_measure.c: one measurement, of b->conf->measure_ms. 0 or -errno, told. */
+/* bench_measure.c. All CPU time of the host that was not idle; NAN: /proc/stat does not tell. */
+double bench_host_cpu_seconds(void);
+/* One measurement, of b->conf->measure_ms. 0 or -errno, told. */
 int bench_measure(const struct bench *b, const struct bench_contender *c, size_t row,
 		  struct bench_sample *out) must_check;
 

@@ -116,6 +116,7 @@ int bench_print_json(const struct bench *b)
 	cJSON_AddNumberToObject(document, "cores", (double)sysconf(_SC_NPROCESSORS_ONLN));
 	cJSON_AddNumberToObject(document, "rounds", BENCH_ROUNDS);
 	cJSON_AddNumberToObject(document, "seconds", b->conf->measure_ms / 1e3);
+	add_number(document, "busy_cores_before", b->busy_cores);
 	add_missing(document, b);
 	rows = cJSON_AddArrayToObject(document, "rows");
 	for (size_t row = 0; row < n_bench_rows; row++)

@@ -22,11 +22,8 @@ struct measurement {
 	struct mark begin, end;
 };
 
-/*
- * All that is not idle, of all processes and interrupts (see proc_stat(5)). `steal` is what the
- * hypervisor gave to others; guests are in `user` already.
- */
-static double host_cpu_seconds(void)
+/* See proc_stat(5). `steal` is what the hypervisor gave to others; guests are in `user` already. */
+double bench_host_cpu_seconds(void)
 {
 	enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, N_FIELDS };
 	unsigned long long t[N_FIELDS];
@@ -63,7 +60,7 @@ static void on_window(void *arg, bool begins)
 		.at_ns = clock_ns(),
 		.received = atomic_load(&m->b->shared->received),
 		.daemon_cpu_s = daemon_cpu_seconds(m->contender->pid),
-		.host_cpu_s = host_cpu_seconds(),
+		.host_cpu_s = bench_host_cpu_seconds(),
 	};
 }
 

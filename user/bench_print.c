@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define CELL_CHARS 12
+#define BUSY_CORES_WORTH_SAYING 0.1
 
 static int title_chars(void)
 {
@@ -123,6 +124,10 @@ void bench_print(const struct bench *b)
 	       b->conf->measure_ms / 1e3);
 	puts("*: the best engine of the row. direct: no proxy. Load, servers and daemon share the "
 	     "cores.");
+	if (b->busy_cores > BUSY_CORES_WORTH_SAYING)
+		printf("The host was busy with other things: %.1f cores of it just before. Repeat this "
+		       "when it is quiet.\n",
+		       b->busy_cores);
 	for (size_t i = 0; i < b->n_missing; i++)
 		printf("Not here: %s (%s).\n", b->missing[i].engine, b->missing[i].why);
 	for (size_t i = 0; i < n_bench_metrics; i++)
