@@ -127,8 +127,11 @@ int bench_measure(const struct bench *b, const struct bench_contender *c, size_t
 	if (!pid)
 		_exit(run_load(b, c, row));
 	rc = lab_wait(pid);
-	if (rc)
+	if (rc) {
+		fprintf(stderr, "shunt bench: %s, %s: the load came to no end\n", c->name,
+			bench_rows[row].title);
 		return rc;
+	}
 	*out = b->shared->sample;
 	if (out->errors) {
 		bench_progress(NULL);
