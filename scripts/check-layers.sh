@@ -9,13 +9,13 @@ cd "${1:-$(dirname "$0")/../user}"
 
 # From the ground up; a * stands for any ending.
 floors=(
-	'util list log log_* addr histogram'
+	'util list log log_* addr histogram table client'
 	'net timer loop pool'
 	'config config_* reason backend app balancer resolver load load_* lab'
 	'engine engine_*'
-	'session listener'
-	'worker workers ports names proxy bench bench_*'
-	'main cmd_*'
+	'session session_* listener'
+	'worker workers ports names flows admin admin_* proxy bench bench_*'
+	'main command command_*'
 )
 status=0
 

@@ -50,6 +50,7 @@ struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr 
 		e->addr = addrs[i];
 		addr_set_port(&e->addr, b->conf->at.port);
 		was = find(old, &e->addr);
+		atomic_store(&e->since_ns, was ? atomic_load(&was->since_ns) : clock_ns());
 		if (was) {
 			atomic_store(&e->failures, atomic_load(&was->failures));
 			atomic_store(&e->down_until_ns, atomic_load(&was->down_until_ns));
@@ -142,6 +143,8 @@ bool backend_report_failure(struct backend *b, const struct endpoint_choice *c, 
 		return false;
 	failures = atomic_fetch_add(&e->failures, 1) + 1;
 	atomic_store(&e->down_until_ns, now_ns + backoff_ns(failures, jitter));
+	if (failures == 1)
+		atomic_store(&e->since_ns, now_ns);
 	return failures == 1;
 }
 
@@ -153,5 +156,6 @@ bool backend_report_success(struct backend *b, const struct endpoint_choice *c)
 	if (!e || !atomic_load_explicit(&e->failures, memory_order_relaxed))
 		return false;
 	atomic_store(&e->down_until_ns, 0);
+	atomic_store(&e->since_ns, clock_ns());
 	return atomic_exchange(&e->failures, 0) != 0;
 }

@@ -29,7 +29,8 @@ struct endpoint {
 	struct addr addr;
 	_Atomic uint32_t failures; /* in a row */
 	_Atomic uint64_t
-		down_until_ns; /* 0: up. Past: down, and the next connection is its trial */
+		down_until_ns;     /* 0: up. Past: down, and the next connection is its trial */
+	_Atomic uint64_t since_ns; /* when it came up or went down, or became known */
 };
 
 struct endpoint_set {

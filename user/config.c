@@ -38,8 +38,8 @@ static struct parser *parser_of(struct reader *r)
 	return container_of(r, struct parser, reader);
 }
 
-static key_reader read_log, read_defaults, note_apps, read_name, read_ports, read_targets,
-	read_listen, read_address;
+static key_reader read_log, read_admin, read_socket, read_defaults, note_apps, read_name,
+	read_ports, read_targets, read_listen, read_address;
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -98,6 +98,12 @@ static const struct key log_keys[] = {
 	{ "Access", read_bool, .offset = offsetof(struct config, access_log) },
 };
 
+static const struct key admin_keys[] = {
+	{ "Socket", read_socket,
+	  .must = "an absolute path of at most 107 bytes, or \"\" for no socket" },
+};
+_Static_assert(ADMIN_SOCKET_MAX_BYTES == 107, "as the message says");
+
 static const struct key root_keys[] = {
 	{ "Engine", read_engine, .offset = offsetof(struct config, engine) },
 	{ "Workers", read_uint, .offset = offsetof(struct config, workers),
@@ -105,12 +111,14 @@ static const struct key root_keys[] = {
 	{ "DrainTimeout", DURATION(0, DURATION_MAX_MS),
 	  .offset = offsetof(struct config, drain_timeout_ms) },
 	{ "Log", read_log, .must = "an object" },
+	{ "Admin", read_admin, .must = "an object" },
 	{ "Defaults", read_defaults, .must = "an object with options of apps" },
 	{ "Apps", note_apps, .required = true, .must = "an array of apps, at least one" },
 };
 
 static const struct object_kind root_kind = { "", root_keys, ARRAY_SIZE(root_keys) };
 static const struct object_kind log_kind = { "Log", log_keys, ARRAY_SIZE(log_keys) };
+static const struct object_kind admin_kind = { "Admin", admin_keys, ARRAY_SIZE(admin_keys) };
 static const struct object_kind defaults_kind = {
 	"Defaults",
 	app_keys + APP_KEYS_WITHOUT_DEFAULT,
@@ -127,7 +135,7 @@ _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep
 void config_each_key(void (*visit)(const char *object, const char *key, void *arg), void *arg)
 {
 	static const struct object_kind *const kinds[] = {
-		&root_kind, &log_kind, &defaults_kind, &app_kind, &target_kind,
+		&root_kind, &log_kind, &admin_kind, &defaults_kind, &app_kind, &target_kind,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -277,6 +285,32 @@ static void read_log(struct reader *r, const struct key *key, const struct json 
 	reader_scope(r, NULL);
 }
 
+static void read_socket(struct reader *r, const struct key *key, const struct json *v, void *config)
+{
+	struct config *c = config;
+	const char *path;
+
+	if (!reader_type(r, v, key->name, cJSON_String, key->must))
+		return;
+	path = v->item->valuestring;
+	if ((*path && *path != '/') || strlen(path) > ADMIN_SOCKET_MAX_BYTES) {
+		reader_reject(r, v, key->name, cJSON_String, key->must);
+		return;
+	}
+	free(c->admin_socket);
+	c->admin_socket = xstrdup(path);
+	c->admin_socket_is_default = false;
+}
+
+static void read_admin(struct reader *r, const struct key *key, const struct json *v, void *config)
+{
+	if (!reader_type(r, v, key->name, cJSON_Object, key->must))
+		return;
+	reader_scope(r, key->name);
+	read_object(r, v, &admin_kind, config);
+	reader_scope(r, NULL);
+}
+
 static void read_defaults(struct reader *r, const struct key *key, const struct json *v,
 			  void *config)
 {
@@ -341,6 +375,8 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.engine = v->engines[0],
 		.log = { LOG_LEVEL_INFO, LOG_FORMAT_TEXT, LOG_OUTPUT_STDERR },
 		.access_log = true,
+		.admin_socket = xstrdup(ADMIN_SOCKET_DEFAULT),
+		.admin_socket_is_default = true,
 	};
 	p->wildcards[0].in.sin_family = AF_INET; /* all zeros is the wildcard of both */
 	p->wildcards[1].in6.sin6_family = AF_INET6;
@@ -482,6 +518,7 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->n_apps; i++)
 		app_free(&c->apps[i]);
 	free(c->apps);
+	free(c->admin_socket);
 	free(c);
 }
 

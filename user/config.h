@@ -22,6 +22,9 @@
 #define CONFIG_WEIGHT_MAX 256
 #define CONFIG_WORKERS_MAX 256
 
+#define ADMIN_SOCKET_DEFAULT "/run/shunt/admin.sock"
+#define ADMIN_SOCKET_MAX_BYTES 107 /* sun_path of unix(7), less its NUL */
+
 #define CONNECT_TIMEOUT_DEFAULT_MS 2000
 #define IDLE_TIMEOUT_DEFAULT_MS 3600000
 #define HALF_CLOSE_TIMEOUT_DEFAULT_MS 30000
@@ -73,6 +76,8 @@ struct config {
 	uint32_t drain_timeout_ms; /* 0: no limit */
 	struct log_conf log;
 	bool access_log;
+	char *admin_socket;           /* an absolute path; "": none */
+	bool admin_socket_is_default; /* no Admin.Socket given: that it can't be made is no error */
 	struct app_conf *apps;
 	size_t n_apps;
 };
@@ -105,7 +110,7 @@ void config_errors_free(struct config_errors *errors);
 
 /*
  * The keys of the table, for the test that holds it against the schema: calls visit() for each,
- * with the object that it belongs to ("", "Log", "Defaults", "Apps[]", "Apps[].Targets[]").
+ * with the object that it belongs to ("", "Log", "Admin", "Defaults", "Apps[]", "Apps[].Targets[]").
  */
 void config_each_key(void (*visit)(const char *object, const char *key, void *arg), void *arg);
 

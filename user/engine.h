@@ -134,6 +134,12 @@ static inline bool direction_is_dry(const struct direction *d)
 	return !d->buffer && !d->pipe;
 }
 
+/* The bytes that wait between them. */
+static inline uint64_t direction_backlog(const struct direction *d)
+{
+	return (d->buffer ? d->buffer->len : 0) + (d->pipe ? d->pipe->len : 0);
+}
+
 /* Hands a dry direction to another engine; when that one can't, nothing changes. */
 void direction_switch(struct relay *r, int from, const struct engine *engine,
 		      enum engine_reason reason);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "command.h"
 #include "config.h"
 #include "log.h"
 #include "proxy.h"
@@ -16,46 +17,6 @@
 #ifndef SHUNT_VERSION
 #define SHUNT_VERSION "unknown"
 #endif
-
-#define CONFIG_PATH_DEFAULT "/etc/shunt/config.json"
-
-#define EXIT_USAGE 2
-
-struct command {
-	const char *name, *arguments, *summary, *help;
-	int (*run)(const struct command *c, int argc, char **argv);
-};
-
-static int print_help(const struct command *c)
-{
-	printf("Usage: shunt %s %s\n%s.\n\n%s", c->name, c->arguments, c->summary, c->help);
-	return EXIT_SUCCESS;
-}
-
-static int usage_error(const struct command *c)
-{
-	fprintf(stderr, "Usage: shunt %s %s\n`shunt %s --help` tells more.\n", c->name,
-		c->arguments, c->name);
-	return EXIT_USAGE;
-}
-
-/* NULL after every error has been printed. */
-static struct config *load_config(const char *path)
-{
-	struct config_vocabulary vocabulary = proxy_vocabulary();
-	struct config_errors errors = { 0 };
-	struct config *config = config_load(path, &vocabulary, &errors);
-	char text[1024];
-
-	for (size_t i = 0; i < errors.n; i++) {
-		config_error_format(&errors.list[i], path, text, sizeof(text));
-		fprintf(stderr, "%s\n", text);
-	}
-	if (errors.total > errors.n)
-		fprintf(stderr, "%s: and %zu more errors\n", path, errors.total - errors.n);
-	config_errors_free(&errors);
-	return config;
-}
 
 /* What the command line may say instead of the config; NULL: it does not. */
 struct overrides {
@@ -159,7 +120,7 @@ static int apply_overrides(struct config *c, const struct overrides *o)
 
 static int run_with(const struct overrides *o)
 {
-	struct config *c = load_config(o->path);
+	struct config *c = command_load_config(o->path);
 	int rc;
 
 	if (!c)
@@ -205,12 +166,12 @@ static int command_run(const struct command *c, int argc, char **argv)
 			o.log_level = optarg;
 			break;
 		case 'h':
-			return print_help(c);
+			return command_help(c);
 		default:
-			return usage_error(c);
+			return command_usage_error(c);
 		}
 	}
-	return optind < argc ? usage_error(c) : run_with(&o);
+	return optind < argc ? command_usage_error(c) : run_with(&o);
 }
 
 static int command_check(const struct command *c, int argc, char **argv)
@@ -221,10 +182,10 @@ static int command_check(const struct command *c, int argc, char **argv)
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1)
-		return option == 'h' ? print_help(c) : usage_error(c);
+		return option == 'h' ? command_help(c) : command_usage_error(c);
 	if (argc - optind != 1)
-		return usage_error(c);
-	config = load_config(argv[optind]);
+		return command_usage_error(c);
+	config = command_load_config(argv[optind]);
 	if (!config)
 		return EXIT_FAILURE;
 	for (size_t i = 0; i < config->n_apps; i++) {
@@ -273,15 +234,22 @@ static int command_bench(const struct command *c, int argc, char **argv)
 		else if (option == 'e')
 			conf.contenders = optarg;
 		else
-			return option == 'h' ? print_help(c) : usage_error(c);
+			return option == 'h' ? command_help(c) : command_usage_error(c);
 	}
 	if (!rc && optind < argc)
-		return usage_error(c);
+		return command_usage_error(c);
 	if (rc)
 		return rc;
 	rc = bench_run(&conf);
 	return rc == -EINVAL ? EXIT_USAGE : rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }
+
+#define SHOW_APP_OPTION "      --app NAME       of this app only\n"
+#define SHOW_OPTIONS                                                                               \
+	"      --json           the daemon's answer as it is, one JSON object a line\n"            \
+	"      --socket PATH    where the daemon is asked (default " ADMIN_SOCKET_DEFAULT ")\n"    \
+	"  -c, --config FILE    the same, by the Admin.Socket of its configuration\n"
+#define SHOW_NOTES "\nBytes are in units of 1024. Exit status 1: no daemon, or it said no.\n"
 
 static const struct command commands[] = {
 	{
@@ -318,6 +286,37 @@ static const struct command commands[] = {
 			"Sends the same traffic through each, in network namespaces of its own, and says what\n"
 			"auto makes of it. Needs root and iproute2; with S = 1 it takes less than two minutes.\n",
 		.run = command_bench,
+	},
+	{
+		.name = "status",
+		.arguments = "[OPTION]...",
+		.summary = "Shows the running daemon as a whole: sessions, engines, counters",
+		.help = SHOW_OPTIONS SHOW_NOTES,
+		.run = command_show,
+	},
+	{
+		.name = "apps",
+		.arguments = "[--app NAME] [OPTION]...",
+		.summary = "Shows the running daemon's apps",
+		.help = SHOW_APP_OPTION SHOW_OPTIONS SHOW_NOTES,
+		.run = command_show,
+	},
+	{
+		.name = "backends",
+		.arguments = "[--app NAME] [OPTION]...",
+		.summary = "Shows each target with its addresses: up or down, load, failures",
+		.help = SHOW_APP_OPTION SHOW_OPTIONS SHOW_NOTES,
+		.run = command_show,
+	},
+	{
+		.name = "flows",
+		.arguments = "[--app NAME] [--why] [OPTION]...",
+		.summary = "Shows the live connections",
+		.help = SHOW_APP_OPTION
+		"      --why            why each is on its engine\n" SHOW_OPTIONS
+		"\nTO BACKEND and TO CLIENT are bytes that have been passed on, BACKLOG those that\n"
+		"wait inside.\n" SHOW_NOTES,
+		.run = command_show,
 	},
 };
 

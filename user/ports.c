@@ -8,8 +8,8 @@
 #include "net.h"
 
 /* Open files that are neither listeners, sessions nor pipes: stdio, epoll, events, name servers'
- * sockets, log. */
-#define FDS_RESERVED 48
+ * sockets, log, the admin socket and its clients. */
+#define FDS_RESERVED 68
 /* Pipes are worth less than sessions: all of them together take at most this share of the open
  * files. */
 #define FDS_PIPE_SHARE 8

@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "admin.h"
 #include "balancer.h"
 #include "log.h"
 #include "names.h"
@@ -27,6 +28,7 @@ struct proxy {
 	struct fd_budget fds;
 	struct workers workers;
 	struct ports ports;
+	struct admin *admin; /* NULL: none */
 	struct watch signals, worker_done;
 	struct work check_names;
 	struct timer first_answers, drain_timeout;
@@ -247,6 +249,7 @@ static void on_worker_done(struct watch *w, uint32_t events)
 	(void)events;
 	if (read(w->fd, &count, sizeof(count)) < 0)
 		return;
+	workers_run_orphans(&p->workers);
 	if (!p->draining) { /* a worker ended by itself: it has said why */
 		p->failed = true;
 		stop_now(p, CLOSE_INTERNAL);
@@ -273,6 +276,37 @@ static int watch_signals(struct proxy *p)
 	if (rc)
 		close(fd);
 	return rc;
+}
+
+/* --- admin ----------------------------------------------------------------------------------- */
+
+static int open_admin(struct proxy *p)
+{
+	const struct config *c = p->config;
+	struct admin_context context = {
+		.version = p->version,
+		.apps = p->apps,
+		.n_apps = p->n_apps,
+		.workers = &p->workers,
+		.fds = &p->fds,
+	};
+	char why[256];
+	int rc;
+
+	if (!*c->admin_socket)
+		return 0;
+	rc = admin_open(&p->loop, c->admin_socket, &context, &p->admin, why, sizeof(why));
+	if (rc && !c->admin_socket_is_default) {
+		log_error("the admin socket %s can't be made: %s", c->admin_socket, why);
+		return rc;
+	}
+	if (rc)
+		log_notice("no admin socket at %s: %s; `shunt status` and the like can't ask this "
+			   "daemon",
+			   c->admin_socket, why);
+	else
+		log_info("admin socket: %s", c->admin_socket);
+	return 0;
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -315,6 +349,9 @@ static int start(struct proxy *p)
 		return rc;
 	for (size_t i = 0; i < p->n_apps; i++)
 		log_app(&p->apps[i]);
+	rc = open_admin(p);
+	if (rc)
+		return rc;
 	rc = loop_add(&p->loop, &p->worker_done, p->workers.done_fd, EPOLLIN);
 	return rc ? rc : watch_names(p);
 }
@@ -323,6 +360,7 @@ static void finish(struct proxy *p)
 {
 	names_free(p->names);
 	workers_close(&p->workers);
+	admin_close(p->admin);
 	ports_free(&p->ports);
 	for (size_t i = 0; i < p->n_apps; i++)
 		app_close(&p->apps[i]);

@@ -448,16 +448,27 @@ static void log_close(const struct session *s, enum close_reason reason)
 	log_record_end(&r);
 }
 
+static void count_bytes(struct session *s, int from, _Atomic uint64_t *counter)
+{
+	uint64_t bytes = s->relay.dir[from].bytes;
+
+	atomic_fetch_add_explicit(counter, bytes - s->counted[from], memory_order_relaxed);
+	s->counted[from] = bytes;
+}
+
+void session_count_bytes(struct session *s)
+{
+	if (!s->backend)
+		return;
+	count_bytes(s, CLIENT, &s->backend->bytes_to_backend);
+	count_bytes(s, BACKEND, &s->backend->bytes_to_client);
+}
+
 static void count_close(struct session *s, enum close_reason reason)
 {
 	atomic_fetch_add_explicit(&s->app->closed[reason], 1, memory_order_relaxed);
 	atomic_fetch_sub(&s->app->active, 1);
-	if (!s->backend)
-		return;
-	atomic_fetch_add_explicit(&s->backend->bytes_to_backend, s->relay.dir[CLIENT].bytes,
-				  memory_order_relaxed);
-	atomic_fetch_add_explicit(&s->backend->bytes_to_client, s->relay.dir[BACKEND].bytes,
-				  memory_order_relaxed);
+	session_count_bytes(s);
 }
 
 static void close_side(struct session *s, int i, bool reset)

@@ -72,6 +72,7 @@ struct session {
 	uint64_t *tried; /* a bit a backend; NULL: none has failed */
 	uint64_t opened_ns, connecting_ns, connected_ns, active_ns;
 	uint64_t seen_moved;    /* relay.moved when activity was last looked at */
+	uint64_t counted[2];    /* of each direction's bytes, what its backend's counters have */
 	uint32_t attempts;      /* backends tried */
 	int connect_error;      /* of the last attempt that failed: a positive errno, or 0 */
 	bool counts_at_backend; /* in backend->active */
@@ -84,6 +85,9 @@ struct session {
  */
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
 		  const char *listener);
+
+/* Adds to its backend's counters what has been relayed since the last time. */
+void session_count_bytes(struct session *s);
 
 /* Ends it; everything it holds is given back, the struct itself at the end of the loop's turn. */
 void session_close(struct session *s, enum close_reason reason);

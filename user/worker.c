@@ -148,6 +148,12 @@ void worker_post(struct worker *w, struct message *m)
 	signal_fd(w->inbox_watch.fd);
 }
 
+void worker_run_orphans(struct worker *w)
+{
+	if (!w->started || atomic_load(&w->done))
+		run_inbox(w);
+}
+
 void worker_drain(struct worker *w)
 {
 	w->draining = true;

@@ -50,9 +50,13 @@ int worker_start(struct worker *w, unsigned int index) must_check;
 void worker_close(struct worker *w); /* the thread must have ended, or not have been started */
 void worker_join(struct worker *w);
 
-/* From any thread. The message runs on the worker's thread, or in worker_close() when that has
- * ended. */
+/* From any thread. The message runs on the worker's thread or, when that has ended, in
+ * worker_run_orphans() or worker_close(). */
 void worker_post(struct worker *w, struct message *m);
+
+/* Runs what was posted on the caller's thread, if the worker has none (any more). For the thread
+ * that starts and joins the worker. */
+void worker_run_orphans(struct worker *w);
 
 /* On the worker's thread: no new connections; the thread ends with the last session. */
 void worker_drain(struct worker *w);

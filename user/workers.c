@@ -84,6 +84,12 @@ void workers_stop(struct workers *ws, enum close_reason reason)
 	order_all(ws, true, reason);
 }
 
+void workers_run_orphans(struct workers *ws)
+{
+	for (size_t i = 0; i < ws->n_inited; i++)
+		worker_run_orphans(&ws->list[i]);
+}
+
 bool workers_all_done(const struct workers *ws)
 {
 	for (size_t i = 0; i < ws->n_inited; i++)

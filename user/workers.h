@@ -20,6 +20,8 @@ int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf) m
 int workers_start(struct workers *ws) must_check; /* 0 or -errno, logged */
 void workers_drain(struct workers *ws);
 void workers_stop(struct workers *ws, enum close_reason reason);
+/* To be called after a worker has ended, and after posting what must not wait for one to start. */
+void workers_run_orphans(struct workers *ws);
 bool workers_all_done(const struct workers *ws);
 void workers_close(struct workers *ws); /* waits for the threads: tell them to stop before */
 

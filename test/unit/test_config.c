@@ -69,6 +69,8 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c->log.format, LOG_FORMAT_TEXT);
 	assert_int_equal(c->log.output, LOG_OUTPUT_STDERR);
 	assert_true(c->access_log);
+	assert_string_equal(c->admin_socket, ADMIN_SOCKET_DEFAULT);
+	assert_true(c->admin_socket_is_default);
 	assert_true(app->listen_is_default);
 	assert_int_equal(app->n_listen, 2);
 	assert_string_equal(addr_format(&app->listen[0], text), "0.0.0.0:0");
@@ -115,6 +117,7 @@ static void everything_lands_in_its_field(void **state)
 		parsed("\xef\xbb\xbf{'Engine':'splice','Workers':3,'DrainTimeout':'1.5m',"
 		       "'Log':{"
 		       "'Level':'debug','Format':'json','Output':'syslog','Access':false},"
+		       "'Admin':{'Socket':'/s'},"
 		       "'Apps':[{'Name':'\\u00e4 b','Ports':[9,'3-5',1e1,'7-7'],'Targets':["
 		       "{'Weight':256,'Address':'[::1]:80'},'Host.example:65535'],"
 		       "'Balance':'random','Engine':'copy','ConnectTimeout':'1ms',"
@@ -132,6 +135,8 @@ static void everything_lands_in_its_field(void **state)
 	assert_int_equal(c->log.format, LOG_FORMAT_JSON);
 	assert_int_equal(c->log.output, LOG_OUTPUT_SYSLOG);
 	assert_false(c->access_log);
+	assert_string_equal(c->admin_socket, "/s");
+	assert_false(c->admin_socket_is_default);
 	assert_string_equal(app->name, "\xc3\xa4 b");
 	assert_int_equal(app->n_ports, ARRAY_SIZE(ports));
 	assert_memory_equal(app->ports, ports, sizeof(ports));
@@ -199,6 +204,28 @@ static void durations_are_whole_milliseconds(void **state)
 		snprintf(text, sizeof(text), "{'Apps':[{" APP ",'IdleTimeout':'%s'}]}", bad[i]);
 		refused(text, "f:1:66: app 'a': IdleTimeout is '...', must be ... such as '250ms'");
 	}
+}
+
+static void the_admin_socket_is_a_path_that_fits_or_none(void **state)
+{
+	char path[ADMIN_SOCKET_MAX_BYTES + 2], text[256];
+	struct config *c;
+
+	(void)state;
+	memset(path, '/', sizeof(path));
+	path[ADMIN_SOCKET_MAX_BYTES] = '\0';
+	snprintf(text, sizeof(text), "{'Admin':{'Socket':'%s'},'Apps':[{" APP "}]}", path);
+	c = parsed(text);
+	assert_string_equal(c->admin_socket, path);
+	config_free(c);
+	c = parsed("{'Admin':{'Socket':''},'Apps':[{" APP "}]}");
+	assert_string_equal(c->admin_socket, "");
+	assert_false(c->admin_socket_is_default);
+	config_free(c);
+	path[ADMIN_SOCKET_MAX_BYTES] = '/';
+	path[ADMIN_SOCKET_MAX_BYTES + 1] = '\0';
+	snprintf(text, sizeof(text), "{'Admin':{'Socket':'%s'},'Apps':[{" APP "}]}", path);
+	refused(text, "f:1:20: Admin: Socket is '//...', must be ... at most 107 bytes");
 }
 
 /* What would take minutes if any check were quadratic in apps, targets or ports. */
@@ -299,6 +326,7 @@ int main(void)
 		cmocka_unit_test(an_app_goes_before_defaults_and_these_before_what_is_built_in),
 		cmocka_unit_test(everything_lands_in_its_field),
 		cmocka_unit_test(durations_are_whole_milliseconds),
+		cmocka_unit_test(the_admin_socket_is_a_path_that_fits_or_none),
 		cmocka_unit_test(large_files_are_quick),
 		cmocka_unit_test(what_cannot_be_read_is_told),
 		cmocka_unit_test(a_dash_reads_standard_input),

@@ -23,7 +23,7 @@
 
 /* Each object that the schema describes, in the smallest document that has it. */
 static const char smallest[] =
-	"{\"Log\":{},\"Defaults\":{},"
+	"{\"Log\":{},\"Admin\":{},\"Defaults\":{},"
 	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}]}]}";
 
 struct object {
@@ -35,6 +35,7 @@ struct object {
 static const struct object objects[] = {
 	{ "", { NULL }, { NULL } },
 	{ "Log", { "properties", "Log" }, { "Log" } },
+	{ "Admin", { "properties", "Admin" }, { "Admin" } },
 	{ "Defaults", { "properties", "Defaults" }, { "Defaults" } },
 	{ "Apps[]", { "properties", "Apps", "items" }, { "Apps", "0" } },
 	{ "Apps[].Targets[]",
@@ -105,14 +106,15 @@ static char *document(const struct object *o, const char *key, cJSON *value)
 /* Everything that a config says, as text to compare. */
 static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 {
-	int n = snprintf(buf, DUMP_MAX_BYTES, "%s %u %u %d %d %d %d", c->engine, c->workers,
+	int n = snprintf(buf, DUMP_MAX_BYTES, "%s %u %u %d %d %d %d \"%s\"", c->engine, c->workers,
 			 c->drain_timeout_ms, c->log.level, c->log.format, c->log.output,
-			 c->access_log);
+			 c->access_log, c->admin_socket);
 
 	for (size_t i = 0; i < c->n_apps; i++) {
 		const struct app_conf *a = &c->apps[i];
 
-		/* Not listen_is_default: the default itself, when given, is no longer one. */
+		/* Not listen_is_default (nor admin_socket_is_default): the default itself, when
+		 * given, is no longer one. */
 		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, "\n%s %s %s %u %u %u %u %u %u",
 			      a->name, a->balance, a->engine ? a->engine : c->engine,
 			      a->connect_timeout_ms, a->connect_retries, a->idle_timeout_ms,

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of commands and how a request is read. What the rows are made of is in
+ * admin_command_rows.c.
+ */
+#include "admin_command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "admin_command_rows.h"
+
+enum option { OPTION_APP, OPTION_WHY, N_OPTIONS };
+
+#define TAKES(option) (1u << (option))
+
+static bool run_help(struct admin_request *r, cJSON *row);
+
+static const struct admin_command commands[] = {
+	{ "status", "the daemon as a whole", .wants_flows = true, .run = admin_row_status },
+	{ "apps", "a row for each app", TAKES(OPTION_APP), .wants_flows = true,
+	  .run = admin_row_app },
+	{ "backends", "a row for each target of each app, with its addresses", TAKES(OPTION_APP),
+	  .wants_flows = true, .run = admin_row_backend },
+	{ "flows", "a row for each live connection", TAKES(OPTION_APP) | TAKES(OPTION_WHY),
+	  .wants_flows = true, .run = admin_row_flow },
+	{ "help", "a row for each command", .run = run_help },
+};
+
+static bool run_help(struct admin_request *r, cJSON *row)
+{
+	if (r->at == ARRAY_SIZE(commands))
+		return false;
+	cJSON_AddStringToObject(row, "command", commands[r->at].name);
+	cJSON_AddStringToObject(row, "summary", commands[r->at].summary);
+	r->at++;
+	return true;
+}
+
+/* -EINVAL with `WHAT "NAME"; did you mean "NEAREST"?`, or with `hint` when no name is near. */
+static int unknown(char error[ADMIN_ERROR_MAX], const char *what, const char *name,
+		   const char *const *names, size_t n, const char *hint)
+{
+	const char *nearest = nearest_name(name, names, n);
+	int len = snprintf(error, ADMIN_ERROR_MAX, "%s \"%.64s\"", what, name);
+
+	if (nearest)
+		snprintf(error + len, ADMIN_ERROR_MAX - (size_t)len, "; did you mean \"%s\"?",
+			 nearest);
+	else
+		snprintf(error + len, ADMIN_ERROR_MAX - (size_t)len, "; %s", hint);
+	return -EINVAL;
+}
+
+static int find_command(struct admin_request *r, const char *name, char error[ADMIN_ERROR_MAX])
+{
+	const char *names[ARRAY_SIZE(commands)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		names[i] = commands[i].name;
+		if (strcmp(names[i], name))
+			continue;
+		r->command = &commands[i];
+		return 0;
+	}
+	return unknown(error, "there is no command", name, names, ARRAY_SIZE(names),
+		       "the command \"help\" lists them");
+}
+
+static int set_app(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
+{
+	const struct admin_context *c = r->context;
+	const char **names;
+	int rc;
+
+	if (!cJSON_IsString(v)) {
+		snprintf(error, ADMIN_ERROR_MAX, "\"app\" must be a string, the name of an app");
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < c->n_apps; i++)
+		if (!strcmp(c->apps[i].conf->name, v->valuestring))
+			r->app = &c->apps[i];
+	if (r->app)
+		return 0;
+	names = xcalloc(c->n_apps, sizeof(*names));
+	for (size_t i = 0; i < c->n_apps; i++)
+		names[i] = c->apps[i].conf->name;
+	rc = unknown(error, "there is no app", v->valuestring, names, c->n_apps,
+		     "the command \"apps\" lists them");
+	free(names);
+	return rc;
+}
+
+static int set_why(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
+{
+	r->why = cJSON_IsTrue(v);
+	if (cJSON_IsBool(v))
+		return 0;
+	snprintf(error, ADMIN_ERROR_MAX, "\"why\" must be true or false");
+	return -EINVAL;
+}
+
+static const struct {
+	const char *name;
+	int (*set)(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX]);
+} options[N_OPTIONS] = {
+	[OPTION_APP] = { "app", set_app },
+	[OPTION_WHY] = { "why", set_why },
+};
+
+static int set_option(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
+{
+	const char *names[N_OPTIONS];
+	char what[64], hint[64] = "it takes none";
+	size_t n = 0, len = 0;
+
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		if (!(r->command->options & TAKES(i)))
+			continue;
+		if (!strcmp(options[i].name, v->string))
+			return options[i].set(r, v, error);
+		len += (size_t)snprintf(hint + len, sizeof(hint) - len, "%s\"%s\"",
+					n ? ", " : "it takes: ", options[i].name);
+		names[n++] = options[i].name;
+	}
+	snprintf(what, sizeof(what), "the command \"%s\" takes no option", r->command->name);
+	return unknown(error, what, v->string, names, n, hint);
+}
+
+static int read_request(struct admin_request *r, const cJSON *request, char error[ADMIN_ERROR_MAX])
+{
+	const cJSON *name = cJSON_GetObjectItemCaseSensitive(request, "command"), *member;
+	int rc;
+
+	if (!cJSON_IsObject(request) || !cJSON_IsString(name)) {
+		snprintf(error, ADMIN_ERROR_MAX,
+			 "a request must be one line of JSON such as {\"command\": \"status\"}");
+		return -EINVAL;
+	}
+	rc = find_command(r, name->valuestring, error);
+	cJSON_ArrayForEach(member, request)
+	{
+		if (!rc && strcmp(member->string, "command"))
+			rc = set_option(r, member, error);
+	}
+	return rc;
+}
+
+int admin_request_parse(struct admin_request *r, const struct admin_context *context,
+			const char *line, char error[ADMIN_ERROR_MAX])
+{
+	cJSON *request = cJSON_ParseWithOpts(line, NULL, true);
+	int rc;
+
+	*r = (struct admin_request){ .context = context };
+	rc = read_request(r, request, error);
+	cJSON_Delete(request);
+	return rc;
+}

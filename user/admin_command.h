@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What can be asked at the admin socket: one table of commands. A command makes its answer row by
+ * row, each when there is room for it, so an answer of any length needs no memory; it never waits.
+ */
+#ifndef SHUNT_ADMIN_COMMAND_H
+#define SHUNT_ADMIN_COMMAND_H
+
+#include <cjson/cJSON.h>
+
+#include "admin.h"
+#include "flows.h"
+
+#define ADMIN_ERROR_MAX 512
+
+struct admin_command;
+
+struct admin_request {
+	const struct admin_command *command;
+	const struct admin_context *context;
+	uint64_t started_ns; /* when the daemon was ready to answer */
+	struct flows *flows; /* for a command that wants them */
+	/* Options. */
+	const struct app *app; /* NULL: all */
+	bool why;
+	/* Where the rows have got to: the command's own. */
+	size_t at, inner_at;
+};
+
+struct admin_command {
+	const char *name;
+	const char *summary;
+	unsigned int options; /* a bit for each that it takes */
+	bool wants_flows;     /* runs when every worker has told its sessions */
+	/* Fills in the next row, an empty object. False: there is none left. */
+	bool (*run)(struct admin_request *r, cJSON *row);
+};
+
+/*
+ * Fills in r->command and the options from a request; what else the request needs is the caller's
+ * to add. 0, or -EINVAL with what is wrong and what would be right in `error`.
+ */
+int admin_request_parse(struct admin_request *r, const struct admin_context *context,
+			const char *line, char error[ADMIN_ERROR_MAX]) must_check;
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counters are read one by one while workers go on counting: each is right, but their sums may
+ * differ by what happened in between.
+ */
+#include "admin_command_rows.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "balancer.h"
+
+#define PORTS_TEXT_MAX 128 /* of an app's ports; the rest is cut off */
+
+/* Exact to the last bit, which a double is not. */
+static void put_u64(cJSON *row, const char *key, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	cJSON_AddRawToObject(row, key, text);
+}
+
+static void put_str(cJSON *row, const char *key, const char *value)
+{
+	cJSON_AddStringToObject(row, key, value);
+}
+
+static void put_ms(cJSON *row, const char *key, uint64_t ns)
+{
+	put_u64(row, key, ns / NSEC_PER_MSEC);
+}
+
+static void put_addr(cJSON *row, const char *key, const struct addr *a)
+{
+	char text[ADDR_TEXT_MAX];
+
+	put_str(row, key, addr_format(a, text));
+}
+
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* --- counters that several rows have --------------------------------------------------------- */
+
+struct totals {
+	uint64_t accepted, failovers, closed[N_CLOSE_REASONS];
+	uint64_t bytes_to_backend, bytes_to_client;
+};
+
+static void add_app(struct totals *t, const struct app *app)
+{
+	t->accepted += load(&app->accepted);
+	t->failovers += load(&app->failovers);
+	for (size_t i = 0; i < N_CLOSE_REASONS; i++)
+		t->closed[i] += load(&app->closed[i]);
+	for (size_t i = 0; i < app->n_backends; i++) {
+		t->bytes_to_backend += load(&app->backends[i].bytes_to_backend);
+		t->bytes_to_client += load(&app->backends[i].bytes_to_client);
+	}
+}
+
+static void put_totals(cJSON *row, const struct totals *t)
+{
+	cJSON *closed;
+
+	put_u64(row, "accepted", t->accepted);
+	put_u64(row, "failovers", t->failovers);
+	closed = cJSON_AddObjectToObject(row, "closed");
+	for (size_t i = 0; i < N_CLOSE_REASONS; i++)
+		put_u64(closed, close_reasons[i].name, t->closed[i]);
+	put_u64(row, "bytes_to_backend", t->bytes_to_backend);
+	put_u64(row, "bytes_to_client", t->bytes_to_client);
+}
+
+/* --- status ---------------------------------------------------------------------------------- */
+
+static void put_states(cJSON *row, const struct flows *flows)
+{
+	uint64_t n[N_SESSION_STATES] = { 0 };
+	cJSON *states = cJSON_AddObjectToObject(row, "states");
+
+	flows_for_each(f, flows) n[f->state]++;
+	/* A session is accepted or closed only for an instant of its worker's turn. */
+	for (size_t i = SESSION_CONNECTING; i < SESSION_CLOSED; i++)
+		put_u64(states, session_state_names[i], n[i]);
+}
+
+struct engine_tally {
+	uint64_t n[N_ENGINE_REASONS][2];
+};
+
+static size_t engine_index(const struct engine *engine)
+{
+	size_t i = 0;
+
+	while (engines[i] != engine)
+		i++;
+	return i;
+}
+
+/* One element for each engine and reason that there is: directions, not sessions. */
+static void put_engines(cJSON *row, const struct flows *flows)
+{
+	struct engine_tally *tally = xcalloc(n_engines, sizeof(*tally));
+	cJSON *list = cJSON_AddArrayToObject(row, "engines");
+
+	flows_for_each(f, flows)
+	{
+		for (int from = 0; from < 2; from++) {
+			const struct direction_snapshot *d = &f->dir[from];
+
+			tally[engine_index(d->engine)].n[d->reason][from]++;
+		}
+	}
+	for (size_t i = 0; engines[i]; i++) {
+		for (size_t reason = 0; reason < N_ENGINE_REASONS; reason++) {
+			const uint64_t *n = tally[i].n[reason];
+			cJSON *element;
+
+			if (!n[CLIENT] && !n[BACKEND])
+				continue;
+			element = cJSON_CreateObject();
+			put_str(element, "engine", engines[i]->name);
+			put_u64(element, "to_backend", n[CLIENT]);
+			put_u64(element, "to_client", n[BACKEND]);
+			put_str(element, "why", engine_reason_text((enum engine_reason)reason));
+			cJSON_AddItemToArray(list, element);
+		}
+	}
+	free(tally);
+}
+
+bool admin_row_status(struct admin_request *r, cJSON *row)
+{
+	const struct admin_context *c = r->context;
+	struct totals totals = { 0 };
+
+	if (r->at++)
+		return false;
+	for (size_t i = 0; i < c->n_apps; i++)
+		add_app(&totals, &c->apps[i]);
+	put_str(row, "version", c->version);
+	put_u64(row, "pid", (uint64_t)getpid());
+	put_ms(row, "uptime_ms", clock_ns() - r->started_ns);
+	put_u64(row, "workers", c->workers->n);
+	put_u64(row, "apps", c->n_apps);
+	put_u64(row, "sessions", flows_count(r->flows));
+	put_states(row, r->flows);
+	put_totals(row, &totals);
+	put_engines(row, r->flows);
+	put_u64(row, "fds_left", (uint64_t)MAX(atomic_load(&c->fds->left), 0));
+	return true;
+}
+
+/* --- apps ------------------------------------------------------------------------------------ */
+
+/* The next app that was asked for, or NULL. */
+static const struct app *next_app(struct admin_request *r)
+{
+	while (r->at < r->context->n_apps) {
+		const struct app *app = &r->context->apps[r->at++];
+
+		if (!r->app || r->app == app)
+			return app;
+	}
+	return NULL;
+}
+
+/* "5001,5200-5210", or its beginning and "...". */
+static void put_ports(cJSON *row, const struct app_conf *conf)
+{
+	char text[PORTS_TEXT_MAX + sizeof(",65535-65535")];
+	size_t len = 0, last;
+
+	for (size_t i = 0; i < conf->n_ports; i = last + 1) {
+		for (last = i; last + 1 < conf->n_ports; last++)
+			if (conf->ports[last + 1] != conf->ports[last] + 1)
+				break;
+		if (len >= PORTS_TEXT_MAX - strlen(",...")) {
+			snprintf(text + len, sizeof(text) - len, ",...");
+			break;
+		}
+		len += (size_t)sprintf(text + len, "%s%u", i ? "," : "", conf->ports[i]);
+		if (last > i)
+			len += (size_t)sprintf(text + len, "-%u", conf->ports[last]);
+	}
+	put_str(row, "ports", text);
+}
+
+static bool is_up(const struct backend *b)
+{
+	const struct endpoint_set *set = atomic_load(&b->set);
+
+	for (size_t i = 0; set && i < set->n; i++)
+		if (!atomic_load(&set->endpoint[i].failures))
+			return true;
+	return false;
+}
+
+bool admin_row_app(struct admin_request *r, cJSON *row)
+{
+	const struct app *app = next_app(r);
+	struct totals totals = { 0 };
+	size_t up = 0;
+
+	if (!app)
+		return false;
+	add_app(&totals, app);
+	for (size_t i = 0; i < app->n_backends; i++)
+		up += is_up(&app->backends[i]);
+	put_str(row, "app", app->conf->name);
+	put_ports(row, app->conf);
+	put_str(row, "balance", app->conf->balance);
+	put_str(row, "engine", app->engine ? app->engine->name : "auto");
+	put_u64(row, "targets", app->n_backends);
+	put_u64(row, "targets_up", up);
+	put_u64(row, "active", atomic_load(&app->active));
+	put_u64(row, "max_connections", app->conf->max_connections);
+	put_totals(row, &totals);
+	return true;
+}
+
+/* --- backends -------------------------------------------------------------------------------- */
+
+/* The next backend of the apps that were asked for, or NULL. */
+static const struct backend *next_backend(struct admin_request *r, const struct app **app)
+{
+	for (; r->at < r->context->n_apps; r->at++, r->inner_at = 0) {
+		*app = &r->context->apps[r->at];
+		if ((!r->app || r->app == *app) && r->inner_at < (*app)->n_backends)
+			return &(*app)->backends[r->inner_at++];
+	}
+	return NULL;
+}
+
+static void put_endpoint(cJSON *list, const struct endpoint *e, uint64_t now_ns)
+{
+	uint64_t until = load(&e->down_until_ns), since = load(&e->since_ns);
+	uint32_t failures = atomic_load(&e->failures);
+	cJSON *element = cJSON_CreateObject();
+
+	put_addr(element, "address", &e->addr);
+	put_str(element, "state", failures ? "down" : "up");
+	put_ms(element, "since_ms", now_ns > since ? now_ns - since : 0);
+	if (failures) {
+		put_u64(element, "failures_in_a_row", failures);
+		/* 0: the next connection is its trial. */
+		put_ms(element, "trial_in_ms", until > now_ns ? until - now_ns : 0);
+	}
+	cJSON_AddItemToArray(list, element);
+}
+
+bool admin_row_backend(struct admin_request *r, cJSON *row)
+{
+	const struct app *app;
+	const struct backend *b = next_backend(r, &app);
+	const struct endpoint_set *set;
+	uint64_t now_ns = clock_ns();
+	cJSON *addresses;
+
+	if (!b)
+		return false;
+	/* The main thread is the one that replaces it, so it stays for the length of this call. */
+	set = atomic_load(&b->set);
+	put_str(row, "app", app->conf->name);
+	put_str(row, "target", b->conf->text);
+	put_u64(row, "weight", b->conf->weight);
+	put_str(row, "state", !set ? "unresolved" : is_up(b) ? "up" : "down");
+	put_u64(row, "active", atomic_load(&b->active));
+	put_u64(row, "connects", load(&b->connects));
+	put_u64(row, "failures", load(&b->failures));
+	put_u64(row, "bytes_to_backend", load(&b->bytes_to_backend));
+	put_u64(row, "bytes_to_client", load(&b->bytes_to_client));
+	addresses = cJSON_AddArrayToObject(row, "addresses");
+	for (size_t i = 0; set && i < set->n; i++)
+		put_endpoint(addresses, &set->endpoint[i], now_ns);
+	return true;
+}
+
+/* --- flows ----------------------------------------------------------------------------------- */
+
+static const struct session_snapshot *next_flow(struct admin_request *r)
+{
+	for (; r->at < r->flows->n; r->at++, r->inner_at = 0) {
+		const struct session_snapshots *part = &r->flows->part[r->at].sessions;
+
+		while (r->inner_at < part->n) {
+			const struct session_snapshot *s = &part->list[r->inner_at++];
+
+			if (!r->app || r->app == s->app)
+				return s;
+		}
+	}
+	return NULL;
+}
+
+static void put_direction(cJSON *row, const struct direction_snapshot *d, const char *to, bool why)
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "engine_to_%s", to);
+	put_str(row, key, d->engine->name);
+	if (why) {
+		snprintf(key, sizeof(key), "why_to_%s", to);
+		put_str(row, key, engine_reason_text(d->reason));
+	}
+	snprintf(key, sizeof(key), "bytes_to_%s", to);
+	put_u64(row, key, d->bytes);
+	snprintf(key, sizeof(key), "backlog_to_%s", to);
+	put_u64(row, key, d->backlog);
+}
+
+bool admin_row_flow(struct admin_request *r, cJSON *row)
+{
+	const struct session_snapshot *s = next_flow(r);
+
+	if (!s)
+		return false;
+	put_str(row, "app", s->app->conf->name);
+	put_addr(row, "client", &s->client);
+	put_str(row, "listener", s->listener);
+	put_str(row, "target", s->backend ? s->backend->conf->text : "-");
+	put_addr(row, "address", &s->address);
+	put_str(row, "state", session_state_names[s->state]);
+	put_ms(row, "age_ms", s->age_ns);
+	put_ms(row, "idle_ms", s->idle_ns);
+	put_direction(row, &s->dir[CLIENT], "backend", r->why);
+	put_direction(row, &s->dir[BACKEND], "client", r->why);
+	return true;
+}

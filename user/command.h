@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the commands of the command line share. A command is a row of the table in main.c, its
+ * function either there or in a file of its own. Exit status: 0 done, 1 it went wrong (and said
+ * why), 2 the command line is not understood.
+ */
+#ifndef SHUNT_COMMAND_H
+#define SHUNT_COMMAND_H
+
+#include "config.h"
+
+#define CONFIG_PATH_DEFAULT "/etc/shunt/config.json"
+
+#define EXIT_USAGE 2
+
+struct command {
+	const char *name, *arguments, *summary, *help;
+	int (*run)(const struct command *c, int argc, char **argv);
+};
+
+/* Both return the exit status. */
+int command_help(const struct command *c);
+int command_usage_error(const struct command *c);
+/* NULL after every error has been printed. */
+struct config *command_load_config(const char *path) must_check;
+
+/* status, apps, backends, flows: asks the running daemon. */
+int command_show(const struct command *c, int argc, char **argv);
+
+#endif

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands that ask the running daemon and show what it says: as a table, or as it came. What a
+ * table looks like is a view: its columns, and the function that makes cells of a row of the answer.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "command.h"
+#include "table.h"
+
+/* One line of the answer. */
+struct row {
+	cJSON *json;
+};
+
+struct view {
+	const char *command;
+	const struct table_column *columns;
+	size_t n_columns;
+	bool takes_app, takes_why;
+	void (*add)(struct table *t, const cJSON *row);
+	/* For qsort() over struct row; NULL: in the daemon's order. */
+	int (*order)(const void *a, const void *b);
+};
+
+/* --- cells ----------------------------------------------------------------------------------- */
+
+static const char *text_of(const cJSON *row, const char *key)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, key));
+
+	return text ? text : "";
+}
+
+/* Rounded over 2^53, which nobody reads to the last digit. */
+static uint64_t number_of(const cJSON *row, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, key);
+
+	return cJSON_IsNumber(item) && item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
+}
+
+static void add_text(struct table *t, const cJSON *row, const char *key)
+{
+	table_add(t, text_of(row, key));
+}
+
+static void add_count(struct table *t, uint64_t n)
+{
+	char text[TABLE_UNIT_MAX];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+	table_add(t, text);
+}
+
+static void add_number(struct table *t, const cJSON *row, const char *key)
+{
+	add_count(t, number_of(row, key));
+}
+
+static void add_bytes(struct table *t, uint64_t bytes)
+{
+	char text[TABLE_UNIT_MAX];
+
+	table_add(t, table_bytes(text, bytes));
+}
+
+static void add_duration(struct table *t, const cJSON *row, const char *key)
+{
+	char text[TABLE_UNIT_MAX];
+
+	table_add(t, table_duration(text, number_of(row, key)));
+}
+
+/* --- status ---------------------------------------------------------------------------------- */
+
+static const struct table_column status_columns[] = {
+	{ .title = "ENGINE" },
+	{ .title = "TO BACKEND", .is_number = true },
+	{ .title = "TO CLIENT", .is_number = true },
+	{ .title = "WHY" },
+};
+
+/* "12 done, 3 client_reset": what is not 0, or "none". */
+static void print_counts(const cJSON *counts)
+{
+	const char *comma = "";
+	const cJSON *count;
+
+	cJSON_ArrayForEach(count, counts)
+	{
+		if (count->valuedouble <= 0)
+			continue;
+		printf("%s%.0f %s", comma, count->valuedouble, count->string);
+		comma = ", ";
+	}
+	puts(*comma ? "" : "none");
+}
+
+static void add_status(struct table *t, const cJSON *row)
+{
+	char up[TABLE_UNIT_MAX], to_backend[TABLE_UNIT_MAX], to_client[TABLE_UNIT_MAX];
+	const cJSON *engine;
+
+	printf("shunt %s, pid %.0f, up %s, workers %.0f, apps %.0f\n\n", text_of(row, "version"),
+	       (double)number_of(row, "pid"), table_duration(up, number_of(row, "uptime_ms")),
+	       (double)number_of(row, "workers"), (double)number_of(row, "apps"));
+	printf("Live        %.0f: ", (double)number_of(row, "sessions"));
+	print_counts(cJSON_GetObjectItemCaseSensitive(row, "states"));
+	printf("Accepted    %.0f, failovers %.0f\n", (double)number_of(row, "accepted"),
+	       (double)number_of(row, "failovers"));
+	printf("Closed      ");
+	print_counts(cJSON_GetObjectItemCaseSensitive(row, "closed"));
+	printf("Relayed     %s to backends, %s to clients\n",
+	       table_bytes(to_backend, number_of(row, "bytes_to_backend")),
+	       table_bytes(to_client, number_of(row, "bytes_to_client")));
+	printf("Room        for %llu more connections\n\n",
+	       (unsigned long long)number_of(row, "fds_left") / 2);
+	cJSON_ArrayForEach(engine, cJSON_GetObjectItemCaseSensitive(row, "engines"))
+	{
+		add_text(t, engine, "engine");
+		add_number(t, engine, "to_backend");
+		add_number(t, engine, "to_client");
+		add_text(t, engine, "why");
+	}
+}
+
+/* --- apps ------------------------------------------------------------------------------------ */
+
+static const struct table_column app_columns[] = {
+	{ .title = "APP" },
+	{ .title = "PORTS" },
+	{ .title = "UP", .is_number = true },
+	{ .title = "ACTIVE", .is_number = true },
+	{ .title = "ACCEPTED", .is_number = true },
+	{ .title = "DONE", .is_number = true },
+	{ .title = "CUT", .is_number = true },
+	{ .title = "FAILOVERS", .is_number = true },
+	{ .title = "TO BACKEND", .is_number = true },
+	{ .title = "TO CLIENT", .is_number = true },
+	{ .title = "BALANCE" },
+	{ .title = "ENGINE" },
+};
+
+static void add_app(struct table *t, const cJSON *row)
+{
+	const cJSON *closed = cJSON_GetObjectItemCaseSensitive(row, "closed"), *count;
+	char up[2 * TABLE_UNIT_MAX];
+	uint64_t all = 0;
+
+	cJSON_ArrayForEach(count, closed) all += number_of(closed, count->string);
+	snprintf(up, sizeof(up), "%.0f/%.0f", (double)number_of(row, "targets_up"),
+		 (double)number_of(row, "targets"));
+	add_text(t, row, "app");
+	add_text(t, row, "ports");
+	table_add(t, up);
+	add_number(t, row, "active");
+	add_number(t, row, "accepted");
+	add_number(t, closed, "done");
+	add_count(t, all - number_of(closed, "done"));
+	add_number(t, row, "failovers");
+	add_bytes(t, number_of(row, "bytes_to_backend"));
+	add_bytes(t, number_of(row, "bytes_to_client"));
+	add_text(t, row, "balance");
+	add_text(t, row, "engine");
+}
+
+/* --- backends: a line for each address, with the target's part on the first of them ------------- */
+
+static const struct table_column backend_columns[] = {
+	{ .title = "APP" },
+	{ .title = "TARGET" },
+	{ .title = "ADDRESS", .is_optional = true },
+	{ .title = "STATE" },
+	{ .title = "SINCE", .is_number = true },
+	{ .title = "TRIED AGAIN", .is_optional = true },
+	{ .title = "WEIGHT", .is_number = true },
+	{ .title = "ACTIVE", .is_number = true },
+	{ .title = "CONNECTS", .is_number = true },
+	{ .title = "FAILURES", .is_number = true },
+	{ .title = "TO BACKEND", .is_number = true },
+	{ .title = "TO CLIENT", .is_number = true },
+};
+#define BACKEND_COUNTERS 6 /* the last ones */
+
+static void add_address(struct table *t, const cJSON *address)
+{
+	uint64_t trial_ms = number_of(address, "trial_in_ms");
+	char text[TABLE_UNIT_MAX], trial[TABLE_UNIT_MAX + sizeof("in ")];
+
+	add_text(t, address, "address");
+	add_text(t, address, "state");
+	add_duration(t, address, "since_ms");
+	snprintf(trial, sizeof(trial), "in %s", table_duration(text, trial_ms));
+	if (strcmp(text_of(address, "state"), "down"))
+		table_add(t, "");
+	else
+		table_add(t, trial_ms ? trial : "by next client");
+}
+
+static void add_no_address(struct table *t, const cJSON *row)
+{
+	table_add(t, "");
+	add_text(t, row, "state");
+	table_add(t, "-");
+	table_add(t, "");
+}
+
+static void add_backend_counters(struct table *t, const cJSON *row)
+{
+	add_number(t, row, "weight");
+	add_number(t, row, "active");
+	add_number(t, row, "connects");
+	add_number(t, row, "failures");
+	add_bytes(t, number_of(row, "bytes_to_backend"));
+	add_bytes(t, number_of(row, "bytes_to_client"));
+}
+
+static void add_backend(struct table *t, const cJSON *row)
+{
+	const cJSON *addresses = cJSON_GetObjectItemCaseSensitive(row, "addresses");
+	const cJSON *address = addresses ? addresses->child : NULL;
+
+	add_text(t, row, "app");
+	add_text(t, row, "target");
+	if (address)
+		add_address(t, address);
+	else
+		add_no_address(t, row);
+	add_backend_counters(t, row);
+	while (address && (address = address->next)) {
+		table_add(t, "");
+		table_add(t, "");
+		add_address(t, address);
+		for (int i = 0; i < BACKEND_COUNTERS; i++)
+			table_add(t, "");
+	}
+}
+
+/* --- flows ----------------------------------------------------------------------------------- */
+
+static const struct table_column flow_columns[] = {
+	{ .title = "APP" },
+	{ .title = "CLIENT" },
+	{ .title = "LISTENER" },
+	{ .title = "TARGET" },
+	{ .title = "ADDRESS", .is_optional = true },
+	{ .title = "STATE" },
+	{ .title = "ENGINE" },
+	{ .title = "AGE", .is_number = true },
+	{ .title = "IDLE", .is_number = true },
+	{ .title = "TO BACKEND", .is_number = true },
+	{ .title = "TO CLIENT", .is_number = true },
+	{ .title = "BACKLOG", .is_number = true },
+	{ .title = "WHY", .is_optional = true },
+};
+
+/* Both directions as one when they are the same. */
+static void add_both(struct table *t, const char *to_backend, const char *to_client,
+		     const char *between)
+{
+	char text[512];
+
+	if (!strcmp(to_backend, to_client)) {
+		table_add(t, to_backend);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s%s%s", to_backend, between, to_client);
+	table_add(t, text);
+}
+
+static void add_flow(struct table *t, const cJSON *row)
+{
+	add_text(t, row, "app");
+	add_text(t, row, "client");
+	add_text(t, row, "listener");
+	add_text(t, row, "target");
+	add_text(t, row, "address");
+	add_text(t, row, "state");
+	add_both(t, text_of(row, "engine_to_backend"), text_of(row, "engine_to_client"), ",");
+	add_duration(t, row, "age_ms");
+	add_duration(t, row, "idle_ms");
+	add_bytes(t, number_of(row, "bytes_to_backend"));
+	add_bytes(t, number_of(row, "bytes_to_client"));
+	add_bytes(t, number_of(row, "backlog_to_backend") + number_of(row, "backlog_to_client"));
+	add_both(t, text_of(row, "why_to_backend"), text_of(row, "why_to_client"),
+		 "; to the client: ");
+}
+
+/* By app, and then the oldest first. */
+static int flow_order(const void *va, const void *vb)
+{
+	const cJSON *a = ((const struct row *)va)->json, *b = ((const struct row *)vb)->json;
+	uint64_t age_a = number_of(a, "age_ms"), age_b = number_of(b, "age_ms");
+	int order = strcmp(text_of(a, "app"), text_of(b, "app"));
+
+	return order ? order : (age_a < age_b) - (age_a > age_b);
+}
+
+/* --- the command ----------------------------------------------------------------------------- */
+
+#define COLUMNS(list) .columns = (list), .n_columns = ARRAY_SIZE(list)
+
+static const struct view views[] = {
+	{ "status", COLUMNS(status_columns), .add = add_status },
+	{ "apps", COLUMNS(app_columns), .takes_app = true, .add = add_app },
+	{ "backends", COLUMNS(backend_columns), .takes_app = true, .add = add_backend },
+	{ "flows", COLUMNS(flow_columns), .takes_app = true, .takes_why = true, .add = add_flow,
+	  .order = flow_order },
+};
+
+struct show {
+	const struct view *view;
+	const char *socket, *config, *app;
+	bool why, json;
+	struct row *rows; /* for a table: all of the answer but its end */
+	size_t n_rows, rows_size;
+};
+
+static void on_line(const char *text, cJSON *row, void *arg)
+{
+	struct show *s = arg;
+
+	if (s->json)
+		puts(text);
+	if (s->json || !row || cJSON_HasObjectItem(row, "end") ||
+	    cJSON_HasObjectItem(row, "error")) {
+		cJSON_Delete(row);
+		return;
+	}
+	if (s->n_rows == s->rows_size) {
+		s->rows_size = MAX(64u, 2 * s->rows_size);
+		s->rows = xreallocarray(s->rows, s->rows_size, sizeof(*s->rows));
+	}
+	s->rows[s->n_rows++].json = row;
+}
+
+static void print_table(const struct show *s)
+{
+	const struct view *v = s->view;
+	struct table *t = table_new(v->columns, v->n_columns);
+
+	if (v->order && s->n_rows)
+		qsort(s->rows, s->n_rows, sizeof(*s->rows), v->order);
+	for (size_t i = 0; i < s->n_rows; i++)
+		v->add(t, s->rows[i].json);
+	table_print(t, stdout);
+	table_free(t);
+}
+
+static int ask(struct show *s, const char *path)
+{
+	cJSON *request = cJSON_CreateObject();
+	char error[CLIENT_ERROR_MAX];
+	int rc;
+
+	cJSON_AddStringToObject(request, "command", s->view->command);
+	if (s->app)
+		cJSON_AddStringToObject(request, "app", s->app);
+	if (s->why)
+		cJSON_AddTrueToObject(request, "why");
+	rc = client_ask(path, request, on_line, s, error);
+	cJSON_Delete(request);
+	if (rc)
+		fprintf(stderr, "shunt: %s\n", error);
+	else if (!s->json)
+		print_table(s);
+	for (size_t i = 0; i < s->n_rows; i++)
+		cJSON_Delete(s->rows[i].json);
+	free(s->rows);
+	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int ask_where_the_config_says(struct show *s)
+{
+	struct config *config = command_load_config(s->config);
+	int rc = EXIT_FAILURE;
+
+	if (!config)
+		return rc;
+	if (*config->admin_socket)
+		rc = ask(s, config->admin_socket);
+	else
+		fprintf(stderr,
+			"shunt: %s switches the admin socket off (\"Admin\": {\"Socket\": \"\"}), so "
+			"its daemon can't be asked\n",
+			s->config);
+	config_free(config);
+	return rc;
+}
+
+static const struct view *find_view(const char *command)
+{
+	const struct view *v = views;
+
+	while (strcmp(v->command, command))
+		v++;
+	return v;
+}
+
+int command_show(const struct command *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "app", required_argument, NULL, 'a' },
+		{ "why", no_argument, NULL, 'y' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "socket", required_argument, NULL, 's' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct show s = { .view = find_view(c->name) };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'a':
+			s.app = optarg;
+			break;
+		case 'y':
+			s.why = true;
+			break;
+		case 'j':
+			s.json = true;
+			break;
+		case 's':
+			s.socket = optarg;
+			break;
+		case 'c':
+			s.config = optarg;
+			break;
+		case 'h':
+			return command_help(c);
+		default:
+			return command_usage_error(c);
+		}
+	}
+	if (optind < argc || (s.app && !s.view->takes_app) || (s.why && !s.view->takes_why))
+		return command_usage_error(c);
+	if (!s.socket && s.config)
+		return ask_where_the_config_says(&s);
+	return ask(&s, s.socket ? s.socket : ADMIN_SOCKET_DEFAULT);
+}
