@@ -28,12 +28,22 @@ unitdir := $(prefix)/lib/systemd/system
 sysusersdir := $(prefix)/lib/sysusers.d
 sysconfdir := /etc
 
-LIBS := libcjson libcares
+# The BPF programs need the types of the kernel that the machine runs, and tools that make no sense without
+# them. Where something is missing shunt is built without: it says so, and has one engine less.
+BPFTOOL := $(firstword $(wildcard $(addsuffix /bpftool,$(subst :, ,$(PATH)) /usr/sbin)))
+CLANG := clang
+LLVM_STRIP := llvm-strip
+VMLINUX_BTF := $(wildcard /sys/kernel/btf/vmlinux)
+HAVE_BPF := $(if $(and $(BPFTOOL),$(VMLINUX_BTF),$(shell command -v $(CLANG)),$(shell command -v $(LLVM_STRIP))),$(shell \
+	    pkg-config --exists libbpf 2>/dev/null && echo yes))
+BPF_O := build/bpf
+
+LIBS := libcjson libcares $(if $(HAVE_BPF),libbpf)
 HAVE_LIBS := $(shell pkg-config --exists $(LIBS) 2>/dev/null && echo yes)
 GIT_VERSION := $(if $(wildcard .git),$(shell git describe --always --dirty --match 'v$(VERSION)' 2>/dev/null))
 SHUNT_VERSION := $(if $(filter v%,$(GIT_VERSION)),$(GIT_VERSION:v%=%),$(VERSION)$(GIT_VERSION:%=-g%))
 
-SRCS := $(wildcard user/*.c)
+SRCS := $(filter-out $(if $(HAVE_BPF),user/sockmap_none.c,user/sockmap.c),$(wildcard user/*.c))
 UNIT_SRCS := $(wildcard test/unit/test_*.c)
 FUZZ_SRCS := $(wildcard test/fuzz/fuzz_*.c)
 ALL_SRCS := $(SRCS) $(UNIT_SRCS) $(FUZZ_SRCS) $(wildcard bench/*.c)
@@ -53,7 +63,7 @@ else
 HARDENING := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fPIE
 HARDENING_LD := -pie -Wl,-z,relro,-z,now
 endif
-C_FLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -g -pthread $(HARDENING) $(WARNINGS) -Iinclude -Iuser \
+C_FLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -g -pthread $(HARDENING) $(WARNINGS) -Iinclude -Iuser -isystem $(BPF_O) \
 	   $(shell pkg-config --cflags $(LIBS) 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
 LD_FLAGS := -pthread $(HARDENING_LD) $(LDFLAGS)
 LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm
@@ -129,6 +139,24 @@ $(O)/obj/%.o: %.c $(O)/obj/flags | $(if $(HAVE_LIBS),,missing-packages)
 	$(call say,CC,$<)
 	$(Q)$(call compile,$<) -MMD -MP -o $@
 
+# The skeleton has the program in it, without its debug information but for the BTF, and a function for each step.
+$(O)/obj/user/sockmap.o: $(BPF_O)/shunt.skel.h
+
+$(BPF_O)/shunt.skel.h: $(BPF_O)/shunt.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name shunt_bpf >$@
+
+$(BPF_O)/shunt.bpf.o: bpf/shunt.bpf.c include/shunt_abi.h $(BPF_O)/vmlinux.h
+	$(call say,BPF,$<)
+	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) \
+		-Iinclude -isystem $(BPF_O) -c $< -o $@
+	$(Q)$(LLVM_STRIP) -g $@
+
+$(BPF_O)/vmlinux.h: $(VMLINUX_BTF)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)$(BPFTOOL) btf dump file $< format c >$@
+
 # Objects depend on how they were compiled, main.o also on the version: these change only when it does.
 stamp = @mkdir -p $(@D); printf '%s\n' $(1) | cmp -s - $@ || printf '%s\n' $(1) >$@
 $(O)/obj/flags: FORCE
@@ -174,7 +202,7 @@ clean: ## remove build/ and compile_commands.json
 	rm -rf build compile_commands.json
 
 format: ## format the C and Go sources in place
-	clang-format -i $(ALL_SRCS) $(wildcard include/*.h user/*.h test/*/*.h)
+	clang-format -i $(ALL_SRCS) $(wildcard bpf/*.c include/*.h user/*.c user/*.h test/*/*.h)
 	gofmt -w tester
 
 vet: # go vet in the environment that the tester is built in

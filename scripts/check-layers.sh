@@ -10,11 +10,11 @@ cd "${1:-$(dirname "$0")/../user}"
 # From the ground up; a * stands for any ending.
 floors=(
 	'util list log log_* addr histogram table client'
-	'net timer loop pool'
+	'net timer loop pool slots'
 	'config config_* reason backend app balancer resolver load load_* lab'
-	'engine engine_*'
+	'sockmap sockmap_* engine engine_* trial probe probe_* names'
 	'session session_* listener'
-	'worker workers ports names flows admin admin_* proxy bench bench_*'
+	'worker workers ports flows admin admin_* proxy bench bench_*'
 	'main command command_*'
 )
 status=0
@@ -49,6 +49,7 @@ while IFS=: read -r file line include; do
 	header=${include#*\"} header=${header%\"*}
 	from=${file%.?} to=${header%.h}
 	[[ $from != "$to" && -n ${floor[$from]} ]] || continue
+	[[ ! -e ../include/$header ]] || continue # shared with bpf/, it includes nothing of the project
 	if [[ -z ${floor[$to]:-} ]]; then
 		fail "user/$file:$line: \"$header\" is no header of a module with a floor"
 	elif ((floor[$to] > floor[$from])); then

@@ -24,7 +24,12 @@ int command_usage_error(const struct command *c);
 /* NULL after every error has been printed. */
 struct config *command_load_config(const char *path) must_check;
 
-/* status, apps, backends, flows: asks the running daemon. */
+/* What `shunt --version` says, without the name. */
+extern const char command_version[];
+
+/* The commands that have a file of their own. command_show: status, apps, backends, flows. */
+int command_bench(const struct command *c, int argc, char **argv);
+int command_probe(const struct command *c, int argc, char **argv);
 int command_show(const struct command *c, int argc, char **argv);
 
 #endif

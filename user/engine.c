@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-const struct engine *const engines[] = { &engine_copy, &engine_splice, NULL };
-const char *const engine_names[] = { "auto", "copy", "splice" };
+const struct engine *const engines[] = { &engine_copy, &engine_splice, &engine_sockmap, NULL };
+const char *const engine_names[] = { "auto", "copy", "splice", "sockmap" };
 const size_t n_engines = ARRAY_SIZE(engine_names);
 _Static_assert(ARRAY_SIZE(engine_names) == ARRAY_SIZE(engines), "auto and a name an engine");
 
@@ -30,6 +30,11 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_BULK] = "it moves bulk: large reads one after another",
 	[ENGINE_NO_PIPE] = "no pipe was to be had",
 	[ENGINE_URGENT_DATA] = "urgent data came, where splice(2) would wait for ever",
+	[ENGINE_SOCKMAP_OFF] = "sockmap is not available on this host",
+	[ENGINE_NO_SLOT] = "all slots of its worker's sockmap are taken",
+	[ENGINE_NOT_ESTABLISHED] =
+		"one of its ends had begun to close before sockmap could take it",
+	[ENGINE_JOIN_FAILED] = "the kernel did not take its sockets into the sockmap",
 };
 
 const char *engine_reason_text(enum engine_reason reason)
@@ -55,11 +60,14 @@ void relay_pools_close(struct relay_pools *p)
 
 void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine)
 {
-	*r = (struct relay){ .pools = pools, .is_auto = !engine };
+	bool joins = engine && engine->join;
+	bool serves = engine && !joins;
+
+	*r = (struct relay){ .pools = pools, .is_auto = !engine, .joiner = joins ? engine : NULL };
 	for (int i = 0; i < 2; i++) {
 		r->side[i].watch.fd = -1;
-		r->dir[i].engine = engine ? engine : &engine_copy;
-		r->dir[i].reason = engine ? ENGINE_FORCED : ENGINE_FIRST_BYTES;
+		r->dir[i].engine = serves ? engine : &engine_copy;
+		r->dir[i].reason = serves ? ENGINE_FORCED : ENGINE_FIRST_BYTES;
 	}
 }
 
@@ -85,6 +93,42 @@ void direction_switch(struct relay *r, int from, const struct engine *engine,
 	d->engine->stop(r, from);
 	d->engine = engine;
 	d->reason = reason;
+}
+
+bool relay_may_join(const struct relay *r)
+{
+	if (r->joined || !relay_is_dry(r))
+		return false;
+	for (int i = 0; i < 2; i++) {
+		const struct side *s = &r->side[i];
+
+		/* What it has that was not read yet, it has as whole segments: see engine_sockmap. */
+		if (s->watch.fd < 0 || s->readable || s->hangup || s->urgent || r->dir[i].eof)
+			return false;
+	}
+	return true;
+}
+
+int relay_join(struct relay *r, const struct engine *engine, enum engine_reason reason)
+{
+	const struct engine *next = engine;
+	int rc = engine->join(r, &reason);
+
+	r->joiner = NULL;
+	if (rc) {
+		atomic_fetch_add_explicit(&r->pools->refused[reason], 1, memory_order_relaxed);
+		next = r->joined ? &engine_copy : NULL; /* splice(2) would not see its bytes */
+	}
+	for (int i = 0; i < 2; i++) {
+		struct direction *d = &r->dir[i];
+
+		d->reason = reason;
+		if (!next)
+			continue;
+		d->engine->stop(r, i);
+		d->engine = next;
+	}
+	return rc;
 }
 
 static int pass_on_end(struct relay *r, int from)
@@ -115,15 +159,24 @@ int relay_pump(struct relay *r, int from)
 		return rc;
 	if (d->eof && direction_is_dry(d))
 		return pass_on_end(r, from);
+	if (r->joiner && relay_may_join(r))
+		relay_join(r, r->joiner, ENGINE_FORCED);
 	if (r->is_auto)
 		auto_review(r, from);
 	return rc;
+}
+
+uint64_t relay_refresh(struct relay *r)
+{
+	return r->joined ? r->joined->refresh(r) : 0;
 }
 
 void relay_release(struct relay *r)
 {
 	for (int i = 0; i < 2; i++)
 		r->dir[i].engine->stop(r, i);
+	if (r->joined)
+		r->joined->leave(r);
 }
 
 bool relay_is_done(const struct relay *r)

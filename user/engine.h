@@ -6,12 +6,19 @@
  *
  * Readiness is edge-triggered: `readable` and `writable` are what the last edge and the last call
  * said, so an engine makes no call that is known to return EAGAIN, and the steady path needs no
- * epoll_ctl. Invariant: bytes that an engine has read and not yet written are in the direction's
+ * epoll_ctl.
+ *
+ * Most engines serve one direction. One that serves both at once joins the relay: it waits till
+ * both directions are dry and then takes the sockets themselves, for good. Until then, and when it
+ * can't, the directions are on others.
+ *
+ * Invariant: bytes that an engine has read and not yet written are in the direction's
  * buffer or pipe, and it holds neither when there are none.
  */
 #ifndef SHUNT_ENGINE_H
 #define SHUNT_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +28,7 @@
 
 /* How much a direction may move before other flows of the worker have their turn. */
 #define PUMP_BUDGET_BYTES (1u << 20)
+#define PUMP_LATER_MS 5
 
 enum {
 	CLIENT,
@@ -44,10 +52,16 @@ enum engine_reason {
 	ENGINE_BULK,
 	ENGINE_NO_PIPE,
 	ENGINE_URGENT_DATA,
+	ENGINE_SOCKMAP_OFF,
+	ENGINE_NO_SLOT,
+	ENGINE_NOT_ESTABLISHED,
+	ENGINE_JOIN_FAILED,
 	N_ENGINE_REASONS
 };
 
 struct engine;
+struct relay;
+struct sockmap_share;
 
 struct direction {
 	const struct engine *engine;
@@ -57,6 +71,8 @@ struct direction {
 	uint32_t read_average; /* bytes that a read brings lately: what auto goes by */
 	bool eof;              /* the source's FIN has been read */
 	bool ended;            /* and passed on, after all bytes */
+	/* sockmap: bytes redirected that the destination's TCP has not taken; until known, 1 */
+	uint64_t in_kernel;
 	enum engine_reason reason;
 };
 
@@ -65,6 +81,11 @@ struct relay_pools {
 	struct buffer_pool buffers;
 	struct pipe_pool pipes;
 	uint8_t *scratch; /* BUFFER_BYTES, for peeking when no buffer is left */
+	/* For engines that join; the owner sets them. */
+	struct loop *loop;
+	void (*wake)(struct relay *r); /* something that no edge tells has happened: pump soon */
+	struct sockmap_share *sockmap; /* NULL: the engine is off */
+	_Atomic uint64_t refused[N_ENGINE_REASONS]; /* relays that could not join, by why not */
 };
 
 struct relay {
@@ -74,17 +95,24 @@ struct relay {
 	uint64_t moved;  /* bytes read and bytes written, both ways: has anything happened? */
 	int failed_side; /* whose socket the last negative result came from */
 	bool is_auto;    /* engine_auto may change the directions' engines */
+	const struct engine *joiner; /* is to join as soon as it may; NULL: none, or it could not */
+	const struct engine *joined; /* has the sockets, for good; NULL: none */
+	void *joint;                 /* what that engine keeps about this relay */
 };
 
 enum pump_result {
-	PUMP_WAIT = 0, /* until the next edge */
-	PUMP_MORE = 1, /* the budget is used up: call again after the others */
+	PUMP_WAIT = 0,  /* until the next edge */
+	PUMP_MORE = 1,  /* the budget is used up: call again after the others */
+	PUMP_LATER = 2, /* no edge will tell when to go on: call again in PUMP_LATER_MS */
 };
 
 struct engine {
 	const char *name;
 	const char *summary;
-	/* Can it work on this host? 0, or -errno with the reason as a phrase in why. */
+	/*
+	 * Can it work on this host? 0, or -errno with the reason as a phrase in why. NULL for an
+	 * engine that takes more to find out: see probe.h.
+	 */
 	int (*probe)(char *why, size_t size);
 	/* Takes over a direction that holds no bytes. 0 or -errno: then it stays as it was. */
 	int (*start)(struct relay *r, int from);
@@ -94,10 +122,23 @@ struct engine {
 	/* Gives back what the direction holds; bytes that wait are gone: only when it moves on dry,
 	 * or at the end. */
 	void (*stop)(struct relay *r, int from);
+
+	/*
+	 * Only of an engine that joins, which has no start(). Takes over both directions of a relay
+	 * that may join (relay_may_join). 0, or -errno with the reason in *why_not; r->joined is
+	 * then set if it has got hold of a socket, and NULL if all is as it was.
+	 */
+	int (*join)(struct relay *r, enum engine_reason *why_not);
+	/* Brings the directions' bytes and `in_kernel` up to date. Returns when the last byte
+	 * moved. */
+	uint64_t (*refresh)(struct relay *r);
+	/* The relay's sockets are closed: gives back what join() took. */
+	void (*leave)(struct relay *r);
 };
 
 extern const struct engine engine_copy;
 extern const struct engine engine_splice;
+extern const struct engine engine_sockmap;
 
 /* "auto" first, then the engines by name: what --engine and the config's Engine may say. */
 extern const char *const engine_names[];
@@ -116,7 +157,12 @@ void relay_init(struct relay *r, struct relay_pools *pools, const struct engine 
 /* Moves what can be moved in one direction, and passes its end on: enum pump_result or -errno
  * (failed_side). */
 int relay_pump(struct relay *r, int from) must_check;
-/* Gives back all buffers and pipes. */
+/*
+ * For what moves without the relay being pumped: brings its counters up to date. Returns when the
+ * last byte moved that way, in CLOCK_MONOTONIC nanoseconds; 0: none.
+ */
+uint64_t relay_refresh(struct relay *r);
+/* Gives back all that it holds. The sockets of a relay that has been joined must be closed. */
 void relay_release(struct relay *r);
 /* Notes an edge of a side: EPOLL* bits. */
 void side_note_events(struct side *s, uint32_t events);
@@ -131,18 +177,27 @@ const char *relay_engine_names(const struct relay *r, char *buf, size_t size);
 /* Are there no bytes between its source and its destination? */
 static inline bool direction_is_dry(const struct direction *d)
 {
-	return !d->buffer && !d->pipe;
+	return !d->buffer && !d->pipe && !d->in_kernel;
 }
 
 /* The bytes that wait between them. */
 static inline uint64_t direction_backlog(const struct direction *d)
 {
-	return (d->buffer ? d->buffer->len : 0) + (d->pipe ? d->pipe->len : 0);
+	return (d->buffer ? d->buffer->len : 0) + (d->pipe ? d->pipe->len : 0) + d->in_kernel;
 }
 
 /* Hands a dry direction to another engine; when that one can't, nothing changes. */
 void direction_switch(struct relay *r, int from, const struct engine *engine,
 		      enum engine_reason reason);
+
+/*
+ * Could an engine join now? Both sides are connected and quiet, neither has ended, and nothing
+ * waits in between.
+ */
+bool relay_may_join(const struct relay *r);
+/* Joins, or does not and counts why not. 0 or -errno: then it stays on the engines of its
+ * directions. */
+int relay_join(struct relay *r, const struct engine *engine, enum engine_reason reason);
 
 /* Notes that a read brought n bytes: the average moves an eighth of the way. */
 static inline void direction_note_read(struct relay *r, struct direction *d, size_t n)

@@ -28,7 +28,8 @@ static int splice_probe(char *why, size_t size)
 
 static int splice_start(struct relay *r, int from)
 {
-	return r->side[from].urgent ? -EOPNOTSUPP : 0;
+	/* splice(2) never sees bytes that went through a sockmap. */
+	return r->side[from].urgent || r->joined ? -EOPNOTSUPP : 0;
 }
 
 static void splice_stop(struct relay *r, int from)

@@ -137,24 +137,34 @@ static void dispatch(struct loop *l)
 	l->batch_at = l->batch_n = 0;
 }
 
+int loop_turn(struct loop *l, int max_wait_ms)
+{
+	struct list again;
+	int n, wait;
+
+	list_init(&again);
+	list_take(&l->again, &again);
+	wait = wait_ms(l, !list_empty(&again));
+	if (max_wait_ms >= 0 && (wait < 0 || wait > max_wait_ms))
+		wait = max_wait_ms;
+	n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, wait);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	l->batch_n = n < 0 ? 0 : n;
+	l->now_ns = clock_ns();
+	dispatch(l);
+	timer_wheel_run(&l->timers, l->now_ns);
+	run_all(&again);
+	while (!list_empty(&l->deferred))
+		run_all(&l->deferred);
+	return 0;
+}
+
 int loop_run(struct loop *l)
 {
-	while (!l->stopping) {
-		struct list again;
-		int n;
+	int rc = 0;
 
-		list_init(&again);
-		list_take(&l->again, &again);
-		n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, wait_ms(l, !list_empty(&again)));
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		l->batch_n = n < 0 ? 0 : n;
-		l->now_ns = clock_ns();
-		dispatch(l);
-		timer_wheel_run(&l->timers, l->now_ns);
-		run_all(&again);
-		while (!list_empty(&l->deferred))
-			run_all(&l->deferred);
-	}
-	return 0;
+	while (!rc && !l->stopping)
+		rc = loop_turn(l, -1);
+	return rc;
 }

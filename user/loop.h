@@ -66,6 +66,8 @@ void loop_again(struct loop *l, struct work *w);
 void loop_defer(struct loop *l, struct work *w);
 void work_cancel(struct work *w);
 
+/* One turn, waiting for events no longer than max_wait_ms; -1: as long as it takes. 0 or -errno. */
+int loop_turn(struct loop *l, int max_wait_ms) must_check;
 int loop_run(struct loop *l) must_check; /* until loop_stop(); 0 or -errno */
 void loop_stop(struct loop *l);
 

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bench.h"
 #include "command.h"
 #include "config.h"
 #include "log.h"
@@ -17,6 +16,8 @@
 #ifndef SHUNT_VERSION
 #define SHUNT_VERSION "unknown"
 #endif
+
+const char command_version[] = SHUNT_VERSION;
 
 /* What the command line may say instead of the config; NULL: it does not. */
 struct overrides {
@@ -39,14 +40,14 @@ static int choose(const char *option, const char *name, const char *const *names
 /* Engines of the plan that this version does not have yet: a mistake, but not a typing mistake. */
 static bool is_future_engine(const char *name)
 {
-	static const char *const future[] = { "sockmap", "wire" };
+	static const char *const future[] = { "wire" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(future); i++) {
 		if (strcmp(future[i], name))
 			continue;
 		fprintf(stderr,
 			"shunt: the engine %s is not in this version: it needs BPF programs that are "
-			"still to come; use auto, copy or splice\n",
+			"still to come; use auto, copy, splice or sockmap\n",
 			name);
 		return true;
 	}
@@ -198,52 +199,6 @@ static int command_check(const struct command *c, int argc, char **argv)
 	return EXIT_SUCCESS;
 }
 
-static int parse_seconds(const char *text, uint32_t *ms)
-{
-	char *end;
-	double seconds = strtod(text, &end);
-
-	/* Not the other way round: "nan" is in no range. */
-	if (*end ||
-	    !(seconds * 1e3 >= BENCH_MEASURE_MIN_MS && seconds * 1e3 <= BENCH_MEASURE_MAX_MS)) {
-		fprintf(stderr, "shunt: --seconds \"%s\" is not a number from %g to %g\n", text,
-			BENCH_MEASURE_MIN_MS / 1e3, BENCH_MEASURE_MAX_MS / 1e3);
-		return EXIT_USAGE;
-	}
-	*ms = (uint32_t)(seconds * 1e3);
-	return 0;
-}
-
-static int command_bench(const struct command *c, int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "seconds", required_argument, NULL, 's' },
-		{ "engine", required_argument, NULL, 'e' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	struct bench_conf conf = { SHUNT_VERSION, .measure_ms = BENCH_MEASURE_DEFAULT_MS };
-	int option, rc = 0;
-
-	while (!rc && (option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (option == 'j')
-			conf.json = true;
-		else if (option == 's')
-			rc = parse_seconds(optarg, &conf.measure_ms);
-		else if (option == 'e')
-			conf.contenders = optarg;
-		else
-			return option == 'h' ? command_help(c) : command_usage_error(c);
-	}
-	if (!rc && optind < argc)
-		return command_usage_error(c);
-	if (rc)
-		return rc;
-	rc = bench_run(&conf);
-	return rc == -EINVAL ? EXIT_USAGE : rc ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
 #define SHOW_APP_OPTION "      --app NAME       of this app only\n"
 #define SHOW_OPTIONS                                                                               \
 	"      --json           the daemon's answer as it is, one JSON object a line\n"            \
@@ -258,7 +213,7 @@ static const struct command commands[] = {
 		.summary = "Runs the proxy in the foreground",
 		.help = "  -c, --config FILE    the configuration (default " CONFIG_PATH_DEFAULT
 			"; - for standard input)\n"
-			"      --engine NAME    auto, copy or splice: instead of what the file says\n"
+			"      --engine NAME    auto, copy, splice or sockmap: instead of what the file says\n"
 			"      --workers N      threads, 0 for one a core: instead of what the file says\n"
 			"      --log-format F   text or json: instead of what the file says\n"
 			"      --log-level L    error, warning, notice, info or debug: likewise\n\n"
@@ -317,6 +272,15 @@ static const struct command commands[] = {
 		"\nTO BACKEND and TO CLIENT are bytes that have been passed on, BACKLOG those that\n"
 		"wait inside.\n" SHOW_NOTES,
 		.run = command_show,
+	},
+	{
+		.name = "probe",
+		.arguments = "[--json]",
+		.summary = "Says which engines work on this kernel, by trying them",
+		.help = "      --json    as a JSON array\n\n"
+			"Each line: what was tried, what came out, and what follows from it. The daemon does the\n"
+			"same when it starts.\n",
+		.run = command_probe,
 	},
 };
 

@@ -8,8 +8,10 @@
 #include "net.h"
 
 /* Open files that are neither listeners, sessions nor pipes: stdio, epoll, events, name servers'
- * sockets, log, the admin socket and its clients. */
-#define FDS_RESERVED 68
+ * sockets, log, the admin socket and its clients, BPF maps. */
+#define FDS_RESERVED 84
+/* Its epoll and its mailbox; the ring of the sockmap engine, which has two. */
+#define FDS_PER_WORKER 4
 /* Pipes are worth less than sessions: all of them together take at most this share of the open
  * files. */
 #define FDS_PIPE_SHARE 8
@@ -28,7 +30,7 @@ int ports_plan_fds(size_t listeners, size_t n_workers, size_t *pipes_per_worker,
 {
 	uint64_t limit = net_raise_fd_limit();
 	uint64_t pipes = MIN(limit / FDS_PIPE_SHARE / 2, PIPES_PER_WORKER * n_workers);
-	uint64_t fixed = listeners * n_workers + FDS_RESERVED + 2 * pipes;
+	uint64_t fixed = (listeners + FDS_PER_WORKER) * n_workers + FDS_RESERVED + 2 * pipes;
 
 	if (fixed + SESSION_FDS > limit) {
 		log_error(

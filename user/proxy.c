@@ -10,9 +10,11 @@
 
 #include "admin.h"
 #include "balancer.h"
+#include "engine_sockmap.h"
 #include "log.h"
 #include "names.h"
 #include "ports.h"
+#include "probe.h"
 #include "workers.h"
 
 /* Names that have no answer by then are taken as down, and accepting begins. */
@@ -26,6 +28,7 @@ struct proxy {
 	size_t n_apps;
 	struct names *names;
 	struct fd_budget fds;
+	struct sockmap *sockmap; /* NULL: the engine is off */
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
@@ -69,8 +72,11 @@ static int probe_engines(const struct proxy *p)
 
 	for (size_t i = 0; engines[i]; i++) {
 		char why[128] = "";
-		int rc = engines[i]->probe(why, sizeof(why));
+		int rc;
 
+		if (!engines[i]->probe)
+			continue;
+		rc = engines[i]->probe(why, sizeof(why));
 		if (!rc) {
 			log_info("engine %s: ready (%s)", engines[i]->name, engines[i]->summary);
 			continue;
@@ -121,6 +127,40 @@ static size_t count_cores(void)
 	return (size_t)CPU_COUNT(&set);
 }
 
+/* Is there an app that would use it? auto may. */
+static bool wants_sockmap(const struct proxy *p)
+{
+	for (size_t i = 0; i < p->n_apps; i++)
+		if (!p->apps[i].engine || p->apps[i].engine == &engine_sockmap)
+			return true;
+	return false;
+}
+
+/* It only ever takes over what copy has begun: where it can't be had, flows stay on copy. */
+static void start_sockmap(struct proxy *p, size_t n_workers)
+{
+	struct probe_report report = { 0 };
+	struct sockmap_conf conf = {
+		.workers = (uint32_t)n_workers,
+		.flows_per_worker = (uint32_t)MAX(1, SOCKMAP_FLOWS_DEFAULT / n_workers),
+		.backlog_cap_bytes = SOCKMAP_BACKLOG_CAP_DEFAULT_BYTES,
+		.pin = true,
+	};
+	char why[192];
+
+	if (!wants_sockmap(p))
+		return;
+	if (probe_sockmap(&report, why, sizeof(why)) ||
+	    sockmap_open(&conf, &p->sockmap, why, sizeof(why))) {
+		log_warning("engine %s: not available: %s; its flows stay on copy",
+			    engine_sockmap.name, why);
+		return;
+	}
+	log_info("engine %s: ready (%s), with room for %u flows in %llu KiB of kernel memory",
+		 engine_sockmap.name, engine_sockmap.summary, conf.workers * conf.flows_per_worker,
+		 (unsigned long long)sockmap_memory(p->sockmap) / 1024);
+}
+
 static int init_workers(struct proxy *p)
 {
 	size_t n = p->config->workers ? p->config->workers : count_cores();
@@ -130,8 +170,11 @@ static int init_workers(struct proxy *p)
 		.fds = &p->fds,
 		.access_log = p->config->access_log,
 	};
-	int rc = ports_plan_fds(conf.max_listeners, n, &conf.max_pipes, &p->fds);
+	int rc;
 
+	start_sockmap(p, n);
+	conf.sockmap = p->sockmap;
+	rc = ports_plan_fds(conf.max_listeners, n, &conf.max_pipes, &p->fds);
 	return rc ? rc : workers_init(&p->workers, n, &conf);
 }
 
@@ -361,6 +404,7 @@ static void finish(struct proxy *p)
 	names_free(p->names);
 	workers_close(&p->workers);
 	admin_close(p->admin);
+	sockmap_close(p->sockmap);
 	ports_free(&p->ports);
 	for (size_t i = 0; i < p->n_apps; i++)
 		app_close(&p->apps[i]);

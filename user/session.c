@@ -51,7 +51,7 @@ static uint64_t after_ms(uint64_t from_ns, uint32_t ms)
 }
 
 /* When the session, as it stands now, will have taken too long. */
-static uint64_t deadline_ns(const struct session *s)
+static uint64_t timeout_ns(const struct session *s)
 {
 	const struct app_conf *conf = s->app->conf;
 	uint64_t idle = after_ms(s->active_ns, conf->idle_timeout_ms);
@@ -66,6 +66,14 @@ static uint64_t deadline_ns(const struct session *s)
 	default:
 		return UINT64_MAX;
 	}
+}
+
+/* When the timer has something to do, as things stand now. */
+static uint64_t deadline_ns(const struct session *s)
+{
+	uint64_t timeout = timeout_ns(s);
+
+	return s->pump_at_ns ? MIN(s->pump_at_ns, timeout) : timeout;
 }
 
 /*
@@ -299,6 +307,7 @@ static bool pump(struct session *s)
 {
 	struct relay *r = &s->relay;
 
+	s->pump_at_ns = 0;
 	for (int from = 0; from < 2; from++) {
 		int rc = relay_pump(r, from);
 
@@ -308,6 +317,8 @@ static bool pump(struct session *s)
 		}
 		if (rc == PUMP_MORE)
 			loop_again(s->ctx->loop, &s->pump);
+		if (rc == PUMP_LATER)
+			s->pump_at_ns = s->ctx->loop->now_ns + PUMP_LATER_MS * NSEC_PER_MSEC;
 	}
 	if (r->moved != s->seen_moved) {
 		s->seen_moved = r->moved;
@@ -322,6 +333,8 @@ static bool pump(struct session *s)
 		s->active_ns = s->ctx->loop->now_ns;
 		update_timer(s);
 	}
+	if (s->pump_at_ns)
+		update_timer(s);
 	return true;
 }
 
@@ -353,6 +366,22 @@ static void on_pump_again(struct work *w)
 	pump(container_of(w, struct session, pump));
 }
 
+void session_wake(struct relay *r)
+{
+	struct session *s = container_of(r, struct session, relay);
+
+	loop_again(s->ctx->loop, &s->pump);
+}
+
+/* What moved without a pump is activity, too. */
+static void note_activity(struct session *s)
+{
+	uint64_t active_ns = relay_refresh(&s->relay);
+
+	s->active_ns = MAX(s->active_ns, active_ns);
+	s->seen_moved = s->relay.moved;
+}
+
 static void on_client_event(struct watch *w, uint32_t events)
 {
 	struct session *s = container_of(w, struct session, relay.side[CLIENT].watch);
@@ -381,9 +410,13 @@ static void on_backend_event(struct watch *w, uint32_t events)
 static void on_timer(struct timer *t)
 {
 	struct session *s = container_of(t, struct session, timer);
-	uint64_t now = s->ctx->loop->now_ns, idle_ns = now - s->active_ns;
+	uint64_t now = s->ctx->loop->now_ns, idle_ns;
 	uint32_t half_close_ms = s->app->conf->half_close_timeout_ms;
 
+	if (s->pump_at_ns && s->pump_at_ns <= now && !pump(s))
+		return;
+	note_activity(s);
+	idle_ns = now > s->active_ns ? now - s->active_ns : 0;
 	if (deadline_ns(s) > now)
 		update_timer(s);
 	else if (s->state == SESSION_CONNECTING)
@@ -458,6 +491,7 @@ static void count_bytes(struct session *s, int from, _Atomic uint64_t *counter)
 
 void session_count_bytes(struct session *s)
 {
+	note_activity(s);
 	if (!s->backend)
 		return;
 	count_bytes(s, CLIENT, &s->backend->bytes_to_backend);
@@ -496,9 +530,11 @@ static void on_destroy(struct work *w)
 void session_close(struct session *s, enum close_reason reason)
 {
 	struct session_ctx *ctx = s->ctx;
-	bool cut = s->state == SESSION_HALF_CLOSED || !relay_is_dry(&s->relay);
-	bool reset = close_reasons[reason].resets || (reason != CLOSE_DONE && cut);
+	bool cut, reset;
 
+	note_activity(s);
+	cut = s->state == SESSION_HALF_CLOSED || !relay_is_dry(&s->relay);
+	reset = close_reasons[reason].resets || (reason != CLOSE_DONE && cut);
 	log_close(s, reason);
 	count_close(s, reason);
 	session_set_state(s, SESSION_CLOSED);

@@ -71,6 +71,7 @@ struct session {
 	struct endpoint_walk walk;
 	uint64_t *tried; /* a bit a backend; NULL: none has failed */
 	uint64_t opened_ns, connecting_ns, connected_ns, active_ns;
+	uint64_t pump_at_ns;    /* no edge will tell that it can go on; 0: an edge will */
 	uint64_t seen_moved;    /* relay.moved when activity was last looked at */
 	uint64_t counted[2];    /* of each direction's bytes, what its backend's counters have */
 	uint32_t attempts;      /* backends tried */
@@ -86,10 +87,13 @@ struct session {
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
 		  const char *listener);
 
-/* Adds to its backend's counters what has been relayed since the last time. */
+/* Brings its activity, and its backend's counters, up to date with what has been relayed. */
 void session_count_bytes(struct session *s);
 
 /* Ends it; everything it holds is given back, the struct itself at the end of the loop's turn. */
 void session_close(struct session *s, enum close_reason reason);
+
+/* For session_ctx.pools.wake: pumps the relay's session in the next turn. */
+void session_wake(struct relay *r);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "engine_sockmap.h"
 #include "log.h"
 
 static void signal_fd(int fd)
@@ -86,6 +87,12 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 	rc = relay_pools_init(&w->sessions.pools, conf->max_buffers, conf->max_pipes);
 	if (rc)
 		return rc;
+	w->sessions.pools.loop = &w->loop;
+	w->sessions.pools.wake = session_wake;
+	if (conf->sockmap)
+		rc = sockmap_share_open(conf->sockmap, conf->index, &w->sessions.pools);
+	if (rc)
+		return rc;
 	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -99,6 +106,7 @@ void worker_close(struct worker *w)
 {
 	run_inbox(w);
 	listener_set_free(&w->listeners);
+	sockmap_share_close(&w->sessions.pools);
 	relay_pools_close(&w->sessions.pools);
 	if (w->inbox_watch.fd >= 0)
 		close(w->inbox_watch.fd);

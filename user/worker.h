@@ -38,6 +38,8 @@ struct worker {
 
 struct worker_conf {
 	size_t max_listeners, max_buffers, max_pipes;
+	struct sockmap *sockmap; /* NULL: the engine is off */
+	uint32_t index;
 	struct fd_budget *fds;
 	bool access_log;
 	int done_fd;

@@ -21,6 +21,7 @@ int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf)
 
 		own.done_fd = ws->done_fd;
 		own.seed = rng_seed(i + 1);
+		own.index = (uint32_t)i;
 		rc = worker_init(&ws->list[i], &own);
 		ws->n_inited++;
 		if (rc) {

@@ -15,7 +15,8 @@ struct workers {
 	int done_fd; /* an eventfd: readable when a worker has ended */
 };
 
-/* conf: without done_fd and seed. 0 or -errno, logged; workers_close() takes it in either case. */
+/* conf: without done_fd, seed and index. 0 or -errno, logged; workers_close() takes it in either
+ * case. */
 int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf) must_check;
 int workers_start(struct workers *ws) must_check; /* 0 or -errno, logged */
 void workers_drain(struct workers *ws);

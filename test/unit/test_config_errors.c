@@ -31,7 +31,7 @@ static const struct {
 	{ "{'DrainTimeout':30,'Apps':[{" APP "}]}",
 	  "f:1:17: DrainTimeout is a number, must be a string such as ... or '0' for none" },
 	{ "{'Engine':'spilce','Apps':[{" APP "}]}",
-	  "f:1:11: Engine is 'spilce', must be one of: auto, copy, splice; did you mean 'splice'?" },
+	  "f:1:11: Engine is 'spilce', must be one of: auto, copy, splice, sockmap; did you mean 'splice'?" },
 	/* Log and Defaults */
 	{ "{'Log':[],'Apps':[{" APP "}]}", "f:1:8: Log is an array, must be an object" },
 	{ "{'Log':{'Level':'warn'},'Apps':[{" APP "}]}",

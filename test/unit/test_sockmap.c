@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sockmap engine over real loopback sockets: every byte in order whichever way it takes, every end passed on, memory
+ * bounded, nothing left behind. Each trap of sk_skb redirection has its test here. Needs the right to
+ * load BPF programs; without it every test is skipped, and says why.
+ */
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine_sockmap.h"
+#include "trial.h"
+
+#define TOTAL (8u << 20)
+#define CHUNK_MAX (256u << 10)
+#define SEED 20250607
+#define FLOWS 2048
+#define IN_FLIGHT_MAX (64u << 20)
+#define KIB 1024u
+#define MIB (1024u * 1024u)
+
+struct bench {
+	struct trial trial;
+	struct trial_conf conf;
+	struct sockmap *map;
+	uint64_t rng;
+	size_t sent[2], received[2];
+};
+
+static char skip_reason[256];
+
+#define NEED_BPF()                                                                                \
+	do {                                                                                       \
+		if (skip_reason[0]) {                                                              \
+			print_message("skipped: %s\n", skip_reason);                               \
+			skip();                                                                    \
+		}                                                                                  \
+	} while (0)
+
+static uint8_t byte_at(int stream, size_t offset)
+{
+	return (uint8_t)((offset * 2654435761u) >> 13) ^ (uint8_t)(offset >> 8) ^
+	       (uint8_t)(stream * 0x5a);
+}
+
+static struct sockmap *open_map(uint32_t flows, uint32_t cap)
+{
+	struct sockmap_conf conf = {
+		.workers = 1,
+		.flows_per_worker = flows,
+		.backlog_cap_bytes = cap,
+	};
+	struct sockmap *m = NULL;
+
+	if (sockmap_open(&conf, &m, skip_reason, sizeof(skip_reason)))
+		return NULL;
+	return m;
+}
+
+static void bench_open(struct bench *b, uint32_t cap, const struct trial_conf *conf)
+{
+	*b = (struct bench){ .rng = SEED };
+	if (conf)
+		b->conf = *conf;
+	b->map = open_map(FLOWS, cap);
+	assert_non_null(b->map);
+	b->conf.engine = &engine_sockmap;
+	b->conf.sockmap = b->map;
+	if (!b->conf.max_buffers)
+		b->conf.max_buffers = 16;
+	assert_int_equal(trial_open(&b->trial, &b->conf), 0);
+}
+
+static void bench_close(struct bench *b)
+{
+	trial_close(&b->trial);
+	assert_int_equal(sockmap_entries(b->map), 0);
+	sockmap_close(b->map);
+}
+
+static void turn(struct bench *b, int wait_ms)
+{
+	assert_int_equal(trial_turn(&b->trial, wait_ms), 0);
+}
+
+static bool is_resumed(struct bench *b, int from)
+{
+	const struct shunt_direction *d = relay_sockmap_direction(&b->trial.relay, from);
+
+	return d && (d->mode == SHUNT_REDIRECT || d->resume_at == d->passed);
+}
+
+/* Until the kernel has both directions. */
+static void join(struct bench *b)
+{
+	for (int i = 0; i < 200 && !(is_resumed(b, 0) && is_resumed(b, 1)); i++)
+		turn(b, 5);
+	assert_true(is_resumed(b, 0) && is_resumed(b, 1));
+	turn(b, 0);
+}
+
+static size_t outer_send(struct bench *b, int i, size_t len)
+{
+	static uint8_t chunk[CHUNK_MAX];
+	ssize_t n;
+
+	/* A test must not find out that there is no bound by using up the host's memory. */
+	if (b->sent[i] - b->received[!i] > IN_FLIGHT_MAX)
+		fail_msg("end %d has %zu bytes under way: there is no bound", i,
+			 b->sent[i] - b->received[!i]);
+	for (size_t k = 0; k < len; k++)
+		chunk[k] = byte_at(i, b->sent[i] + k);
+	n = len ? send(b->trial.outer[i], chunk, len, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+	if (n < 0)
+		assert_int_equal(errno, EAGAIN);
+	if (n > 0)
+		b->sent[i] += (size_t)n;
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* 0: nothing now; -1: the end. */
+static ssize_t outer_receive(struct bench *b, int i, size_t len)
+{
+	static uint8_t chunk[CHUNK_MAX];
+	ssize_t n = recv(b->trial.outer[i], chunk, len, MSG_DONTWAIT);
+
+	if (n < 0)
+		assert_int_equal(errno, EAGAIN);
+	for (ssize_t k = 0; k < n; k++)
+		if (chunk[k] != byte_at(!i, b->received[i] + (size_t)k))
+			fail_msg("byte %zu from end %d is wrong", b->received[i] + (size_t)k, !i);
+	if (n > 0)
+		b->received[i] += (size_t)n;
+	return n == 0 ? -1 : MAX(n, 0);
+}
+
+static void receive_all(struct bench *b, int i, size_t total)
+{
+	for (int k = 0; k < 20000 && b->received[i] < total; k++) {
+		turn(b, 1);
+		while (outer_receive(b, i, CHUNK_MAX) > 0)
+			;
+	}
+	assert_int_equal(b->received[i], total);
+}
+
+static size_t random_size(struct bench *b)
+{
+	return 1 + rng_below(&b->rng, rng_below(&b->rng, 4) ? 4000 : CHUNK_MAX);
+}
+
+/* Both directions at once, with random chunks and readers that stop now and then. */
+static void exchange(struct bench *b, size_t total)
+{
+	bool reads[2] = { true, true };
+
+	for (int k = 0; b->received[0] < total || b->received[1] < total; k++) {
+		assert_true(k < 4000000);
+		for (int i = 0; i < 2; i++) {
+			size_t len = random_size(b);
+
+			outer_send(b, i, MIN(len, total - b->sent[i]));
+			if (b->sent[!i] == total)
+				reads[i] = true;
+			else if (!rng_below(&b->rng, 40))
+				reads[i] = !reads[i];
+			if (reads[i])
+				assert_true(outer_receive(b, i, random_size(b)) >= 0);
+		}
+		turn(b, 0);
+	}
+}
+
+struct variant {
+	uint32_t cap;
+	struct trial_conf conf;
+};
+
+/* What of a direction's bytes neither end has in its own buffers: the kernel has them for the relay. */
+static size_t in_between(struct bench *b, int from)
+{
+	int unsent = 0, unread = 0;
+
+	ioctl(b->trial.outer[from], SIOCOUTQ, &unsent);
+	ioctl(b->trial.outer[!from], FIONREAD, &unread);
+	return b->sent[from] - b->received[!from] - (size_t)unsent - (size_t)unread;
+}
+
+/* Not more than the relay's own two TCP buffers may hold, the cap, and 1 MiB. */
+static void assert_bounded(struct bench *b, int from, uint32_t cap)
+{
+	int sndbuf, rcvbuf;
+	socklen_t len = sizeof(int);
+	size_t held = in_between(b, from);
+
+	getsockopt(b->trial.relay.side[!from].watch.fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, &len);
+	getsockopt(b->trial.relay.side[from].watch.fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, &len);
+	print_message("             direction %d: sent %zu, held for the relay %zu; its TCP buffers may "
+		      "hold %d + %d\n",
+		      from, b->sent[from], held, sndbuf, rcvbuf);
+	assert_true(held <= (size_t)sndbuf + (size_t)rcvbuf + cap + MIB);
+}
+
+static void print_records(struct bench *b)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct shunt_direction *d = relay_sockmap_direction(&b->trial.relay, i);
+
+		print_message("             direction %d: redirected %llu, passed %llu, promotions %u, "
+			      "demotions %u, highest backlog %u\n",
+			      i, (unsigned long long)d->redirected, (unsigned long long)d->passed,
+			      d->promotions, d->demotions, d->backlog_max);
+	}
+}
+
+static void bytes_are_exact(void **state)
+{
+	const struct variant *v = *state;
+	struct bench b;
+
+	NEED_BPF();
+	bench_open(&b, v->cap, &v->conf);
+	exchange(&b, TOTAL);
+	relay_refresh(&b.trial.relay);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(b.trial.relay.dir[i].bytes, TOTAL);
+		assert_true(relay_sockmap_direction(&b.trial.relay, i)->backlog_max <= v->cap);
+	}
+	assert_int_equal(b.trial.pools.buffers.n_out, 0);
+	print_records(&b);
+	bench_close(&b);
+}
+
+/* Once it is joined, the kernel alone relays small messages: the daemon is not even woken. */
+static void the_kernel_relays_without_the_daemon(void **state)
+{
+	struct epoll_event event;
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	join(&b);
+	for (int k = 0; k < 100; k++) {
+		struct pollfd p = { .fd = b.trial.outer[k & 1], .events = POLLIN };
+
+		assert_int_equal(outer_send(&b, !(k & 1), 1000), 1000);
+		assert_int_equal(poll(&p, 1, 1000), 1);
+		assert_int_equal(outer_receive(&b, k & 1, CHUNK_MAX), 1000);
+		assert_int_equal(epoll_wait(b.trial.loop.epoll_fd, &event, 1, 0), 0);
+	}
+	assert_true(relay_refresh(&b.trial.relay) > 0);
+	assert_int_equal(b.trial.relay.dir[0].bytes, 50000);
+	assert_int_equal(relay_sockmap_direction(&b.trial.relay, 0)->passed, 0);
+	bench_close(&b);
+}
+
+/* What is in the receive queue when a socket enters the map does not wait for the next segment. */
+static void queued_data_is_relayed(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	/* The relay has heard of nothing yet, and joins before it does. */
+	outer_send(&b, 0, 5000);
+	outer_send(&b, 1, 7000);
+	assert_true(relay_may_join(&b.trial.relay));
+	assert_int_equal(relay_join(&b.trial.relay, &engine_sockmap, ENGINE_FORCED), 0);
+	b.trial.relay.side[0].readable = b.trial.relay.side[1].readable = false;
+	receive_all(&b, 1, 5000);
+	receive_all(&b, 0, 7000);
+	bench_close(&b);
+}
+
+/* A segment of which half is read when its socket enters the map is not seen again from its start. */
+static void half_read_data_is_not_repeated(void **state)
+{
+	struct trial_conf conf = { .max_buffers = 16, .sndbuf = 4096 };
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, &conf);
+	/* The backend does not read: the copy engine gets stuck, with bytes in the queue that it has begun. */
+	for (int k = 0; k < 2000; k++) {
+		outer_send(&b, 0, CHUNK_MAX);
+		turn(&b, 0);
+	}
+	outer_send(&b, 0, CHUNK_MAX);
+	receive_all(&b, 1, b.sent[0]);
+	join(&b);
+	outer_send(&b, 0, 3000);
+	receive_all(&b, 1, b.sent[0]);
+	bench_close(&b);
+}
+
+static void expect_end(struct bench *b, int i)
+{
+	for (int k = 0; k < 1000 && outer_receive(b, i, CHUNK_MAX) >= 0; k++)
+		turn(b, 1);
+	assert_int_equal(outer_receive(b, i, 1), -1);
+}
+
+/* A FIN alone, from either side: it ends its direction, and the other one goes on in the kernel. */
+static void a_bare_fin_ends_one_direction(void **state)
+{
+	NEED_BPF();
+	(void)state;
+	for (int first = 0; first < 2; first++) {
+		struct bench b;
+
+		bench_open(&b, MIB, NULL);
+		join(&b);
+		shutdown(b.trial.outer[first], SHUT_WR);
+		expect_end(&b, !first);
+		outer_send(&b, !first, 100000);
+		receive_all(&b, first, 100000);
+		shutdown(b.trial.outer[!first], SHUT_WR);
+		expect_end(&b, first);
+		assert_true(relay_is_done(&b.trial.relay));
+		bench_close(&b);
+	}
+}
+
+/* The last bytes are on their way through the kernel when the FIN comes: it must not overtake them. */
+static void half_close_passes_after_the_last_byte(void **state)
+{
+	const struct variant *v = *state;
+
+	NEED_BPF();
+	for (int round = 0; round < 40; round++) {
+		size_t total = 200000 + (size_t)round * 20011;
+		int from = round & 1;
+		struct bench b;
+
+		bench_open(&b, v->cap, &v->conf);
+		join(&b);
+		while (b.sent[from] < total) {
+			outer_send(&b, from, MIN(CHUNK_MAX, total - b.sent[from]));
+			if (round % 4 >= 2)
+				outer_receive(&b, !from, 10000);
+			turn(&b, 0);
+		}
+		shutdown(b.trial.outer[from], SHUT_WR);
+		for (int k = 0; k < 50 && round % 3 == 0; k++) /* the reader is asleep */
+			turn(&b, 1);
+		receive_all(&b, !from, total);
+		expect_end(&b, !from);
+		outer_send(&b, !from, 50000);
+		receive_all(&b, from, 50000);
+		bench_close(&b);
+	}
+}
+
+/* A flow that has ended on one side is not taken into the map, and goes on by copy. */
+static void a_half_closed_flow_stays_on_copy(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	shutdown(b.trial.outer[0], SHUT_WR);
+	usleep(1000);
+	assert_true(relay_may_join(&b.trial.relay)); /* no event was read yet */
+	assert_int_equal(relay_join(&b.trial.relay, &engine_sockmap, ENGINE_FORCED), -EOPNOTSUPP);
+	assert_int_equal(b.trial.relay.dir[0].reason, ENGINE_NOT_ESTABLISHED);
+	assert_int_equal(b.trial.pools.refused[ENGINE_NOT_ESTABLISHED], 1);
+	assert_ptr_equal(b.trial.relay.dir[0].engine, &engine_copy);
+	assert_int_equal(sockmap_share_in_use(&b.trial.pools), 0);
+	expect_end(&b, 1);
+	outer_send(&b, 1, 100000);
+	receive_all(&b, 0, 100000);
+	bench_close(&b);
+}
+
+/* The second socket is refused when the first is in the map already: copy goes on with it, splice never. */
+static void half_a_join_stays_on_copy(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	shutdown(b.trial.outer[1], SHUT_WR);
+	usleep(1000);
+	assert_int_equal(relay_join(&b.trial.relay, &engine_sockmap, ENGINE_FORCED), -EOPNOTSUPP);
+	assert_int_equal(sockmap_share_in_use(&b.trial.pools), 1);
+	assert_int_equal(engine_splice.start(&b.trial.relay, 0), -EOPNOTSUPP);
+	assert_ptr_equal(b.trial.relay.dir[0].engine, &engine_copy);
+	expect_end(&b, 0);
+	outer_send(&b, 0, 100000);
+	receive_all(&b, 1, 100000);
+	shutdown(b.trial.outer[0], SHUT_WR);
+	expect_end(&b, 1);
+	trial_disconnect(&b.trial);
+	assert_int_equal(sockmap_share_in_use(&b.trial.pools), 0);
+	bench_close(&b);
+}
+
+static void a_reset_is_an_error_of_its_side(void **state)
+{
+	struct linger at_once = { 1, 0 };
+
+	(void)state;
+	NEED_BPF();
+	for (int side = 0; side < 2; side++) {
+		struct bench b;
+		int rc = 0;
+
+		bench_open(&b, MIB, NULL);
+		join(&b);
+		outer_send(&b, !side, 100000);
+		setsockopt(b.trial.outer[side], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+		close(b.trial.outer[side]);
+		b.trial.outer[side] = -1;
+		for (int k = 0; k < 100 && !rc; k++)
+			rc = trial_turn(&b.trial, 10);
+		assert_true(rc == -ECONNRESET || rc == -EPIPE);
+		assert_int_equal(b.trial.relay.failed_side, side);
+		bench_close(&b);
+	}
+}
+
+/* The reader stops for good: its sender must stop, too, and what the kernel holds for the relay is bounded. */
+static void a_stopped_reader_is_bounded(void **state)
+{
+	const struct variant *v = *state;
+	struct bench b;
+
+	NEED_BPF();
+	bench_open(&b, v->cap, &v->conf);
+	join(&b);
+	for (int idle = 0; idle < 300;) {
+		idle = outer_send(&b, 0, CHUNK_MAX) ? 0 : idle + 1;
+		turn(&b, 0);
+		if (idle)
+			usleep(500);
+	}
+	assert_bounded(&b, 0, v->cap);
+	print_records(&b);
+	receive_all(&b, 1, b.sent[0]);
+	bench_close(&b);
+}
+
+static void limit_unsent(struct bench *b, int bytes)
+{
+	for (int i = 0; i < 2; i++)
+		setsockopt(b->trial.relay.side[i].watch.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes,
+			   sizeof(bytes));
+}
+
+/*
+ * Neither side reads, both send: the kernel has one queue for what is redirected to a socket and for what is passed from
+ * it. The backend's bytes stuck there must not hold up the client's, which the backend, at last, wants to read.
+ */
+static void a_stuck_direction_does_not_hold_up_the_other(void **state)
+{
+	const struct variant *v = *state;
+	struct bench b;
+	size_t total;
+
+	NEED_BPF();
+	bench_open(&b, v->cap, &v->conf);
+	limit_unsent(&b, 4096); /* as hosts with a net.ipv4.tcp_notsent_lowat have it; joining lifts it */
+	join(&b);
+	for (int idle = 0; idle < 100;) {
+		bool moved = outer_send(&b, 0, 20000);
+
+		moved |= outer_send(&b, 1, 20000);
+		turn(&b, 0);
+		idle = moved ? 0 : idle + 1;
+		if (idle)
+			usleep(500);
+	}
+	assert_bounded(&b, 0, v->cap);
+	assert_bounded(&b, 1, v->cap);
+	total = b.sent[0];
+	receive_all(&b, 1, total); /* while the client does not read anything */
+	total = b.sent[1];
+	receive_all(&b, 0, total);
+	bench_close(&b);
+}
+
+/*
+ * The last resort. What a direction's target takes is held up by something that the program does not see; so the other
+ * one's bytes stand behind it, where they count in no buffer. The flow is reset before they take the host's memory.
+ */
+static void what_can_not_be_bounded_is_reset(void **state)
+{
+	uint64_t counters[N_SHUNT_COUNTERS];
+	struct bench b;
+	int rc = 0;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	join(&b);
+	limit_unsent(&b, 1);
+	for (int k = 0; k < 100000 && !rc; k++) {
+		outer_send(&b, 0, CHUNK_MAX);
+		outer_send(&b, 1, CHUNK_MAX);
+		rc = trial_turn(&b.trial, 0);
+	}
+	assert_int_equal(rc, -ENOBUFS);
+	assert_int_equal(sockmap_counters(b.map, counters), 0);
+	assert_in_range(counters[SHUNT_DROPPED_UNREAD], 1, 2); /* one direction, or both */
+	bench_close(&b);
+}
+
+/* The target has left the map: nobody is told so, but no byte may be dropped for it. */
+static void a_missing_target_costs_no_byte(void **state)
+{
+	uint64_t counters[N_SHUNT_COUNTERS];
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	join(&b);
+	close(b.trial.relay.side[1].watch.fd);
+	b.trial.relay.side[1].watch.fd = -1;
+	assert_int_equal(outer_send(&b, 0, 1000), 1000);
+	usleep(1000);
+	assert_int_equal(sockmap_counters(b.map, counters), 0);
+	assert_int_equal(counters[SHUNT_PASSED_NO_TARGET], 1);
+	assert_int_equal(relay_sockmap_direction(&b.trial.relay, 0)->passed, 1000);
+	bench_close(&b);
+}
+
+/* A full table: the flow is served, on copy, and says why. */
+static void without_a_slot_it_stays_on_copy(void **state)
+{
+	struct trial_conf conf = { .max_buffers = 16 };
+	struct bench b = { .rng = SEED, .conf = conf };
+
+	(void)state;
+	NEED_BPF();
+	b.map = open_map(1, MIB);
+	b.conf.engine = &engine_sockmap;
+	b.conf.sockmap = b.map;
+	assert_int_equal(trial_open(&b.trial, &b.conf), 0);
+	join(&b);
+	trial_disconnect(&b.trial);
+	/* The slot is free again, but has not rested yet. */
+	assert_int_equal(trial_connect(&b.trial, &b.conf), 0);
+	b.trial.loop.now_ns = clock_ns();
+	assert_int_equal(relay_join(&b.trial.relay, &engine_sockmap, ENGINE_FORCED), -ENOSPC);
+	assert_int_equal(b.trial.relay.dir[0].reason, ENGINE_NO_SLOT);
+	exchange(&b, 100000);
+	bench_close(&b);
+}
+
+/* Short flows, one after the other: neither a slot nor an entry of a map stays behind. */
+static void short_flows_leave_nothing_behind(void **state)
+{
+	enum { JOINS = 10000 };
+	int joined = 0, flows;
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	for (flows = 0; joined < JOINS; flows++) {
+		if (flows) {
+			assert_int_equal(trial_connect(&b.trial, &b.conf), 0);
+			b.sent[0] = b.sent[1] = b.received[0] = b.received[1] = 0;
+		}
+		for (int t = 0; t < 3; t++)
+			turn(&b, 0);
+		joined += b.trial.relay.joined != NULL;
+		outer_send(&b, 0, 100);
+		receive_all(&b, 1, 100);
+		trial_disconnect(&b.trial);
+	}
+	print_message("             %d flows, of which %d found no slot that had rested\n", flows,
+		      flows - joined);
+	assert_int_equal(sockmap_share_in_use(&b.trial.pools), 0);
+	assert_int_equal(sockmap_entries(b.map), 0);
+	bench_close(&b);
+}
+
+#define VARIANT(test, id, ...)                                                                     \
+	{                                                                                          \
+		.name = #test ": " id, .test_func = test,                                          \
+		.initial_state = &(struct variant)                                                 \
+		{                                                                                  \
+			__VA_ARGS__                                                                \
+		}                                                                                  \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		VARIANT(bytes_are_exact, "cap 1 MiB", .cap = MIB),
+		VARIANT(bytes_are_exact, "cap 64 KiB", .cap = 64 * KIB),
+		VARIANT(bytes_are_exact, "IPv6", .cap = MIB, .conf.family = AF_INET6),
+		VARIANT(bytes_are_exact, "small send buffers", .cap = MIB, .conf.sndbuf = 64 * KIB),
+		VARIANT(bytes_are_exact, "tiny send buffers", .cap = MIB, .conf.sndbuf = 2048),
+		VARIANT(half_close_passes_after_the_last_byte, "cap 1 MiB", .cap = MIB),
+		VARIANT(half_close_passes_after_the_last_byte, "cap 64 KiB", .cap = 64 * KIB),
+		VARIANT(half_close_passes_after_the_last_byte, "small send buffers", .cap = MIB,
+			.conf.sndbuf = 64 * KIB),
+		VARIANT(a_stopped_reader_is_bounded, "cap 1 MiB", .cap = MIB),
+		VARIANT(a_stopped_reader_is_bounded, "cap 64 KiB", .cap = 64 * KIB),
+		VARIANT(a_stuck_direction_does_not_hold_up_the_other, "cap 1 MiB", .cap = MIB),
+		VARIANT(a_stuck_direction_does_not_hold_up_the_other, "small send buffers", .cap = MIB,
+			.conf.sndbuf = 64 * KIB),
+		cmocka_unit_test(the_kernel_relays_without_the_daemon),
+		cmocka_unit_test(queued_data_is_relayed),
+		cmocka_unit_test(half_read_data_is_not_repeated),
+		cmocka_unit_test(a_bare_fin_ends_one_direction),
+		cmocka_unit_test(a_half_closed_flow_stays_on_copy),
+		cmocka_unit_test(half_a_join_stays_on_copy),
+		cmocka_unit_test(a_reset_is_an_error_of_its_side),
+		cmocka_unit_test(what_can_not_be_bounded_is_reset),
+		cmocka_unit_test(a_missing_target_costs_no_byte),
+		cmocka_unit_test(without_a_slot_it_stays_on_copy),
+		cmocka_unit_test(short_flows_leave_nothing_behind),
+	};
+	struct sockmap *m = open_map(1, MIB);
+
+	sockmap_close(m);
+	return cmocka_run_group_tests_name("sockmap", tests, NULL, NULL);
+}
