@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "probe.h"
+
 #define CONTENDER_LIST_MAX_CHARS 256
 #define LOOK_AT_HOST_MS 300
 
@@ -124,7 +126,7 @@ static int probe(struct bench *b, const struct engine *e)
 		return pid;
 	if (!pid) {
 		b->shared->probe_why[0] = '\0';
-		b->shared->probe_rc = e->probe(b->shared->probe_why, sizeof(b->shared->probe_why));
+		b->shared->probe_rc = probe_engine(e, b->shared->probe_why, sizeof(b->shared->probe_why));
 		_exit(EXIT_SUCCESS);
 	}
 	rc = lab_wait(pid);

@@ -357,6 +357,13 @@ int probe_sockmap(struct probe_report *report, char *why, size_t size)
 	return rc;
 }
 
+int probe_engine(const struct engine *e, char *why, size_t size)
+{
+	struct probe_report report = { 0 };
+
+	return e->probe ? e->probe(why, size) : probe_sockmap(&report, why, size);
+}
+
 void probe_all(struct probe_report *report)
 {
 	char why[sizeof(report->list[0].outcome)];

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "engine.h"
 #include "util.h"
 
 #define PROBE_RESULTS_MAX 16
@@ -34,6 +35,8 @@ struct probe_report {
 /* May sockmap be trusted? 0, or -errno with what is wrong first as a phrase in why. Adds to the
  * report. */
 int probe_sockmap(struct probe_report *report, char *why, size_t size) must_check;
+/* The same of any engine, without a report. */
+int probe_engine(const struct engine *e, char *why, size_t size) must_check;
 /* All engines. */
 void probe_all(struct probe_report *report);
 
