@@ -13,6 +13,7 @@
 
 #include "app.h"
 #include "loop.h"
+#include "sockmap.h"
 #include "workers.h"
 
 #define ADMIN_CLIENTS_MAX 16
@@ -29,6 +30,7 @@ struct admin_context {
 	size_t n_apps;
 	struct workers *workers;
 	const struct fd_budget *fds;
+	const struct sockmap *sockmap; /* NULL: the engine is off */
 };
 
 /*

@@ -135,6 +135,34 @@ static void put_engines(cJSON *row, const struct flows *flows)
 	free(tally);
 }
 
+static const char *const segment_names[N_SHUNT_COUNTERS] = {
+	[SHUNT_REDIRECTED] = "redirected",         [SHUNT_PASSED_NOT_DRY] = "passed_not_dry",
+	[SHUNT_PASSED_FULL] = "passed_full",       [SHUNT_PASSED_NO_TARGET] = "passed_no_target",
+	[SHUNT_PASSED_UNKNOWN] = "passed_unknown", [SHUNT_EVENT_LOST] = "event_lost",
+	[SHUNT_DROPPED_FIN] = "dropped_fin",       [SHUNT_DROPPED_BROKEN] = "dropped_broken",
+	[SHUNT_DROPPED_MISSED] = "dropped_missed", [SHUNT_DROPPED_UNREAD] = "dropped_unread",
+};
+
+/* What the verdict program did with segments, and the flows that it could not get, by why not. */
+static void put_sockmap(cJSON *row, const struct admin_context *c)
+{
+	uint64_t segments[N_SHUNT_COUNTERS], refused[N_ENGINE_REASONS] = { 0 };
+	cJSON *object;
+
+	if (!c->sockmap || sockmap_counters(c->sockmap, segments))
+		return;
+	object = cJSON_AddObjectToObject(row, "sockmap_segments");
+	for (size_t i = 0; i < N_SHUNT_COUNTERS; i++)
+		put_u64(object, segment_names[i], segments[i]);
+	for (size_t w = 0; w < c->workers->n; w++)
+		for (size_t i = 0; i < N_ENGINE_REASONS; i++)
+			refused[i] += load(&c->workers->list[w].sessions.pools.refused[i]);
+	object = cJSON_AddObjectToObject(row, "sockmap_refused");
+	for (size_t i = 0; i < N_ENGINE_REASONS; i++)
+		if (refused[i])
+			put_u64(object, engine_reason_text((enum engine_reason)i), refused[i]);
+}
+
 bool admin_row_status(struct admin_request *r, cJSON *row)
 {
 	const struct admin_context *c = r->context;
@@ -153,6 +181,7 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	put_states(row, r->flows);
 	put_totals(row, &totals);
 	put_engines(row, r->flows);
+	put_sockmap(row, c);
 	put_u64(row, "fds_left", (uint64_t)MAX(atomic_load(&c->fds->left), 0));
 	return true;
 }

@@ -126,7 +126,8 @@ static int probe(struct bench *b, const struct engine *e)
 		return pid;
 	if (!pid) {
 		b->shared->probe_why[0] = '\0';
-		b->shared->probe_rc = probe_engine(e, b->shared->probe_why, sizeof(b->shared->probe_why));
+		b->shared->probe_rc =
+			probe_engine(e, b->shared->probe_why, sizeof(b->shared->probe_why));
 		_exit(EXIT_SUCCESS);
 	}
 	rc = lab_wait(pid);

@@ -117,6 +117,14 @@ static void add_status(struct table *t, const cJSON *row)
 	printf("Relayed     %s to backends, %s to clients\n",
 	       table_bytes(to_backend, number_of(row, "bytes_to_backend")),
 	       table_bytes(to_client, number_of(row, "bytes_to_client")));
+	if (cJSON_HasObjectItem(row, "sockmap_segments")) {
+		printf("Kernel      segments: ");
+		print_counts(cJSON_GetObjectItemCaseSensitive(row, "sockmap_segments"));
+	}
+	if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(row, "sockmap_refused"))) {
+		printf("Not joined  ");
+		print_counts(cJSON_GetObjectItemCaseSensitive(row, "sockmap_refused"));
+	}
 	printf("Room        for %llu more connections\n\n",
 	       (unsigned long long)number_of(row, "fds_left") / 2);
 	cJSON_ArrayForEach(engine, cJSON_GetObjectItemCaseSensitive(row, "engines"))

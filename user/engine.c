@@ -29,6 +29,7 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_SMALL_READS] = "its reads have become small",
 	[ENGINE_BULK] = "it moves bulk: large reads one after another",
 	[ENGINE_NO_PIPE] = "no pipe was to be had",
+	[ENGINE_LONG_LIVED] = "it has lived long on small messages",
 	[ENGINE_URGENT_DATA] = "urgent data came, where splice(2) would wait for ever",
 	[ENGINE_SOCKMAP_OFF] = "sockmap is not available on this host",
 	[ENGINE_NO_SLOT] = "all slots of its worker's sockmap are taken",
@@ -63,7 +64,12 @@ void relay_init(struct relay *r, struct relay_pools *pools, const struct engine 
 	bool joins = engine && engine->join;
 	bool serves = engine && !joins;
 
-	*r = (struct relay){ .pools = pools, .is_auto = !engine, .joiner = joins ? engine : NULL };
+	*r = (struct relay){
+		.pools = pools,
+		.born_ns = pools->loop ? pools->loop->now_ns : 0,
+		.is_auto = !engine,
+		.joiner = joins ? engine : NULL,
+	};
 	for (int i = 0; i < 2; i++) {
 		r->side[i].watch.fd = -1;
 		r->dir[i].engine = serves ? engine : &engine_copy;
@@ -97,7 +103,7 @@ void direction_switch(struct relay *r, int from, const struct engine *engine,
 
 bool relay_may_join(const struct relay *r)
 {
-	if (r->joined || !relay_is_dry(r))
+	if (r->joined || r->refused || !relay_is_dry(r))
 		return false;
 	for (int i = 0; i < 2; i++) {
 		const struct side *s = &r->side[i];
@@ -115,6 +121,7 @@ int relay_join(struct relay *r, const struct engine *engine, enum engine_reason 
 	int rc = engine->join(r, &reason);
 
 	r->joiner = NULL;
+	r->refused = rc;
 	if (rc) {
 		atomic_fetch_add_explicit(&r->pools->refused[reason], 1, memory_order_relaxed);
 		next = r->joined ? &engine_copy : NULL; /* splice(2) would not see its bytes */

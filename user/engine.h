@@ -52,6 +52,7 @@ enum engine_reason {
 	ENGINE_BULK,
 	ENGINE_NO_PIPE,
 	ENGINE_URGENT_DATA,
+	ENGINE_LONG_LIVED,
 	ENGINE_SOCKMAP_OFF,
 	ENGINE_NO_SLOT,
 	ENGINE_NOT_ESTABLISHED,
@@ -85,6 +86,7 @@ struct relay_pools {
 	struct loop *loop;
 	void (*wake)(struct relay *r); /* something that no edge tells has happened: pump soon */
 	struct sockmap_share *sockmap; /* NULL: the engine is off */
+	bool sockmap_pays;             /* auto may use it: see probe_cost.h */
 	_Atomic uint64_t refused[N_ENGINE_REASONS]; /* relays that could not join, by why not */
 };
 
@@ -92,11 +94,13 @@ struct relay {
 	struct side side[2];
 	struct direction dir[2]; /* dir[i] goes from side[i] to side[!i] */
 	struct relay_pools *pools;
+	uint64_t born_ns;
 	uint64_t moved;  /* bytes read and bytes written, both ways: has anything happened? */
 	int failed_side; /* whose socket the last negative result came from */
 	bool is_auto;    /* engine_auto may change the directions' engines */
 	const struct engine *joiner; /* is to join as soon as it may; NULL: none, or it could not */
 	const struct engine *joined; /* has the sockets, for good; NULL: none */
+	bool refused;                /* an engine could not join it: it is not asked again */
 	void *joint;                 /* what that engine keeps about this relay */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How `auto` chooses between copy and splice, for each direction by itself: by what its reads have
- * brought lately, never by a guess. A direction changes only while it is dry, so there is nothing
- * to hand over.
+ * How `auto` chooses between copy, splice and sockmap, for each direction by itself: by what its
+ * reads have brought lately, never by a guess. A direction changes only while it is dry, so there
+ * is nothing to hand over.
  *
  * The two thresholds stand apart so that a flow near one of them does not go back and forth. Where
  * they stand comes from measuring request/response through both engines (bench/): up to 8 KiB
@@ -17,12 +17,36 @@
 /* And it must have moved so much: a short answer is over before a change could pay. */
 #define BULK_FLOW_BYTES (256u << 10)
 
+/* A flow that has lived for so long on small messages may go to the kernel, for the rest of its
+ * life. */
+#define LONG_LIVED_NS (10 * NSEC_PER_SEC)
+
+static bool is_small_talk(const struct direction *d)
+{
+	return d->engine == &engine_copy && d->read_average < SMALL_READ_BYTES;
+}
+
+/*
+ * It costs a slot and some system calls to join, and there is no way back: so only what has shown
+ * that it lasts, and only on a host where the kernel's way was measured to be the shorter one.
+ */
+static bool belongs_to_kernel(const struct relay *r)
+{
+	return r->pools->sockmap_pays && is_small_talk(&r->dir[CLIENT]) &&
+	       is_small_talk(&r->dir[BACKEND]) &&
+	       r->pools->loop->now_ns - r->born_ns >= LONG_LIVED_NS && relay_may_join(r);
+}
+
 void auto_review(struct relay *r, int from)
 {
 	struct direction *d = &r->dir[from];
 
-	if (!direction_is_dry(d) || d->eof)
+	if (!direction_is_dry(d) || d->eof || r->joined)
 		return;
+	if (belongs_to_kernel(r)) {
+		relay_join(r, &engine_sockmap, ENGINE_LONG_LIVED);
+		return;
+	}
 	if (d->engine == &engine_copy && d->read_average >= BULK_READ_BYTES &&
 	    d->bytes >= BULK_FLOW_BYTES && d->reason != ENGINE_URGENT_DATA)
 		direction_switch(r, from, &engine_splice, ENGINE_BULK);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine_sockmap.h"
+#include "probe_cost.h"
 #include "trial.h"
 
 #define TRIAL_BYTES (256u << 10)
@@ -319,7 +320,7 @@ static struct probe_result *add(struct probe_report *report, const char *name, c
 {
 	struct probe_result *r = &report->list[report->n++];
 
-	_Static_assert(ARRAY_SIZE(checks) + 2 <= PROBE_RESULTS_MAX, "checks and engines fit");
+	_Static_assert(ARRAY_SIZE(checks) + 3 <= PROBE_RESULTS_MAX, "with engines and cost");
 	*r = (struct probe_result){ .name = name, .tried = tried, .follows = OFF };
 	return r;
 }
@@ -339,6 +340,33 @@ static int run(struct probe *p, const struct check *c, struct probe_result *r)
 	return rc;
 }
 
+/* Not a condition: what is slower, or can't be measured, may still be forced. */
+static void weigh(struct probe_report *report, struct sockmap *map)
+{
+	struct probe_result *r = add(report, "sockmap_pays",
+				     "64-byte round trips, through copy and through sockmap");
+	struct probe_cost cost;
+	int rc;
+
+	if (!map)
+		return;
+	rc = probe_cost_measure(map, &cost);
+	report->sockmap_pays = !rc && cost.pays;
+	r->status = rc ? PROBE_FAILS : PROBE_WORKS;
+	r->follows = report->sockmap_pays
+			     ? "auto hands long-lived flows of small messages over"
+			     : "only an \"Engine\": \"sockmap\" uses it, auto does not";
+	if (rc)
+		snprintf(r->outcome, sizeof(r->outcome), "%s", strerror(-rc));
+	else
+		snprintf(r->outcome, sizeof(r->outcome),
+			 "one alone: copy %.1f us, sockmap %.1f us; %d at once: copy %.1f us, "
+			 "sockmap %.1f us",
+			 (double)cost.alone.copy_ns / 1e3, (double)cost.alone.sockmap_ns / 1e3,
+			 PROBE_COST_CROWD, (double)cost.crowd.copy_ns / 1e3,
+			 (double)cost.crowd.sockmap_ns / 1e3);
+}
+
 int probe_sockmap(struct probe_report *report, char *why, size_t size)
 {
 	struct probe p = { .deadline_ns = clock_ns() + PROBE_MAX_MS * NSEC_PER_MSEC };
@@ -353,6 +381,7 @@ int probe_sockmap(struct probe_report *report, char *why, size_t size)
 		if (rc)
 			snprintf(why, size, "%s", r->outcome);
 	}
+	weigh(report, rc ? NULL : p.map);
 	sockmap_close(p.map);
 	return rc;
 }

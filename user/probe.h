@@ -30,6 +30,7 @@ struct probe_result {
 struct probe_report {
 	struct probe_result list[PROBE_RESULTS_MAX];
 	size_t n;
+	bool sockmap_pays; /* for flows of small messages, as measured: see probe_cost.h */
 };
 
 /* May sockmap be trusted? 0, or -errno with what is wrong first as a phrase in why. Adds to the

@@ -29,6 +29,7 @@ struct proxy {
 	struct names *names;
 	struct fd_budget fds;
 	struct sockmap *sockmap; /* NULL: the engine is off */
+	bool sockmap_pays;
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
@@ -156,6 +157,7 @@ static void start_sockmap(struct proxy *p, size_t n_workers)
 			    engine_sockmap.name, why);
 		return;
 	}
+	p->sockmap_pays = report.sockmap_pays;
 	log_info("engine %s: ready (%s), with room for %u flows in %llu KiB of kernel memory",
 		 engine_sockmap.name, engine_sockmap.summary, conf.workers * conf.flows_per_worker,
 		 (unsigned long long)sockmap_memory(p->sockmap) / 1024);
@@ -174,6 +176,7 @@ static int init_workers(struct proxy *p)
 
 	start_sockmap(p, n);
 	conf.sockmap = p->sockmap;
+	conf.sockmap_pays = p->sockmap_pays;
 	rc = ports_plan_fds(conf.max_listeners, n, &conf.max_pipes, &p->fds);
 	return rc ? rc : workers_init(&p->workers, n, &conf);
 }
@@ -332,6 +335,7 @@ static int open_admin(struct proxy *p)
 		.n_apps = p->n_apps,
 		.workers = &p->workers,
 		.fds = &p->fds,
+		.sockmap = p->sockmap,
 	};
 	char why[256];
 	int rc;

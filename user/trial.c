@@ -83,7 +83,7 @@ static void on_wake(struct relay *r)
 
 int trial_connect(struct trial *t, const struct trial_conf *conf)
 {
-	relay_init(&t->relay, &t->pools, conf->engine);
+	relay_init(&t->relay, &t->host->pools, conf->engine);
 	t->relay.side[CLIENT].watch.ready = on_client_event;
 	t->relay.side[BACKEND].watch.ready = on_backend_event;
 	t->outer[CLIENT] = t->outer[BACKEND] = -1;
@@ -93,7 +93,7 @@ int trial_connect(struct trial *t, const struct trial_conf *conf)
 
 		t->outer[i] = fds[1];
 		if (!rc)
-			rc = loop_add(&t->loop, &t->relay.side[i].watch, fds[0], SIDE_EVENTS);
+			rc = loop_add(&t->host->loop, &t->relay.side[i].watch, fds[0], SIDE_EVENTS);
 		if (rc) {
 			if (fds[0] >= 0)
 				close(fds[0]);
@@ -108,7 +108,7 @@ void trial_disconnect(struct trial *t)
 	for (int i = 0; i < 2; i++) {
 		int fd = t->relay.side[i].watch.fd;
 
-		loop_remove(&t->loop, &t->relay.side[i].watch);
+		loop_remove(&t->host->loop, &t->relay.side[i].watch);
 		if (fd >= 0)
 			close(fd);
 		if (t->outer[i] >= 0)
@@ -122,7 +122,9 @@ int trial_open(struct trial *t, const struct trial_conf *conf)
 {
 	int rc;
 
-	*t = (struct trial){ 0 };
+	*t = (struct trial){ .host = conf->host ? conf->host : t };
+	if (conf->host)
+		return trial_connect(t, conf);
 	rc = loop_init(&t->loop);
 	relay_init(&t->relay, &t->pools, conf->engine);
 	t->outer[CLIENT] = t->outer[BACKEND] = -1;
@@ -138,17 +140,18 @@ int trial_open(struct trial *t, const struct trial_conf *conf)
 void trial_close(struct trial *t)
 {
 	trial_disconnect(t);
+	if (t->host != t)
+		return;
 	sockmap_share_close(&t->pools);
 	relay_pools_close(&t->pools);
 	loop_close(&t->loop);
 }
 
-int trial_turn(struct trial *t, int max_wait_ms)
+int trial_pump(struct trial *t)
 {
-	int wait = t->again ? 0 : t->later ? MIN(max_wait_ms, PUMP_LATER_MS) : max_wait_ms, rc;
+	int rc = 0;
 
 	t->again = t->later = false;
-	rc = loop_turn(&t->loop, wait);
 	for (int from = 0; !rc && from < 2; from++) {
 		int pumped = relay_pump(&t->relay, from);
 
@@ -160,4 +163,12 @@ int trial_turn(struct trial *t, int max_wait_ms)
 			t->later = true;
 	}
 	return rc;
+}
+
+int trial_turn(struct trial *t, int max_wait_ms)
+{
+	int wait = t->again ? 0 : t->later ? MIN(max_wait_ms, PUMP_LATER_MS) : max_wait_ms;
+	int rc = loop_turn(&t->loop, wait);
+
+	return rc ? rc : trial_pump(t);
 }

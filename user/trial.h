@@ -10,7 +10,10 @@
 #include "engine.h"
 #include "sockmap.h"
 
+struct trial;
+
 struct trial_conf {
+	struct trial *host; /* whose loop and pools are used; NULL: its own */
 	const struct engine *engine;
 	struct sockmap *sockmap; /* NULL: none. Worker 0's share is the trial's */
 	int family;              /* AF_INET (0, too) or AF_INET6 */
@@ -21,6 +24,7 @@ struct trial_conf {
 struct trial {
 	struct loop loop;
 	struct relay_pools pools;
+	struct trial *host; /* itself, or the one whose loop and pools it uses */
 	struct relay relay;
 	int outer[2]; /* non-blocking; outer[i] is connected to the relay's side[i] */
 	bool again, later;
@@ -33,6 +37,9 @@ void trial_close(struct trial *t);
  * gone. */
 int trial_connect(struct trial *t, const struct trial_conf *conf) must_check;
 void trial_disconnect(struct trial *t);
+
+/* Moves what can be moved. 0 or -errno, as trial_turn(). */
+int trial_pump(struct trial *t) must_check;
 
 /*
  * One turn of the relay's loop, which waits for at most max_wait_ms when there is nothing to do. 0,

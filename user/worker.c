@@ -89,6 +89,7 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 		return rc;
 	w->sessions.pools.loop = &w->loop;
 	w->sessions.pools.wake = session_wake;
+	w->sessions.pools.sockmap_pays = conf->sockmap && conf->sockmap_pays;
 	if (conf->sockmap)
 		rc = sockmap_share_open(conf->sockmap, conf->index, &w->sessions.pools);
 	if (rc)

@@ -39,6 +39,7 @@ struct worker {
 struct worker_conf {
 	size_t max_listeners, max_buffers, max_pipes;
 	struct sockmap *sockmap; /* NULL: the engine is off */
+	bool sockmap_pays;       /* see probe_cost.h */
 	uint32_t index;
 	struct fd_budget *fds;
 	bool access_log;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sockmap engine over real loopback sockets: every byte in order whichever way it takes, every end passed on, memory
- * bounded, nothing left behind. Each trap of sk_skb redirection has its test here. Needs the right to
- * load BPF programs; without it every test is skipped, and says why.
+ * The sockmap engine over real loopback sockets: every byte in order whichever way it takes, every
+ * end passed on, memory bounded, nothing left behind. Each trap of sk_skb redirection has its test
+ * here. Needs the right to load BPF programs; without it every test is skipped, and says why.
  */
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -40,7 +40,7 @@ struct bench {
 
 static char skip_reason[256];
 
-#define NEED_BPF()                                                                                \
+#define NEED_BPF()                                                                                 \
 	do {                                                                                       \
 		if (skip_reason[0]) {                                                              \
 			print_message("skipped: %s\n", skip_reason);                               \
@@ -187,7 +187,8 @@ struct variant {
 	struct trial_conf conf;
 };
 
-/* What of a direction's bytes neither end has in its own buffers: the kernel has them for the relay. */
+/* What of a direction's bytes neither end has in its own buffers: the kernel has them for the
+ * relay. */
 static size_t in_between(struct bench *b, int from)
 {
 	int unsent = 0, unread = 0;
@@ -206,9 +207,10 @@ static void assert_bounded(struct bench *b, int from, uint32_t cap)
 
 	getsockopt(b->trial.relay.side[!from].watch.fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, &len);
 	getsockopt(b->trial.relay.side[from].watch.fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, &len);
-	print_message("             direction %d: sent %zu, held for the relay %zu; its TCP buffers may "
-		      "hold %d + %d\n",
-		      from, b->sent[from], held, sndbuf, rcvbuf);
+	print_message(
+		"             direction %d: sent %zu, held for the relay %zu; its TCP buffers may "
+		"hold %d + %d\n",
+		from, b->sent[from], held, sndbuf, rcvbuf);
 	assert_true(held <= (size_t)sndbuf + (size_t)rcvbuf + cap + MIB);
 }
 
@@ -217,10 +219,11 @@ static void print_records(struct bench *b)
 	for (int i = 0; i < 2; i++) {
 		const struct shunt_direction *d = relay_sockmap_direction(&b->trial.relay, i);
 
-		print_message("             direction %d: redirected %llu, passed %llu, promotions %u, "
-			      "demotions %u, highest backlog %u\n",
-			      i, (unsigned long long)d->redirected, (unsigned long long)d->passed,
-			      d->promotions, d->demotions, d->backlog_max);
+		print_message(
+			"             direction %d: redirected %llu, passed %llu, promotions %u, "
+			"demotions %u, highest backlog %u\n",
+			i, (unsigned long long)d->redirected, (unsigned long long)d->passed,
+			d->promotions, d->demotions, d->backlog_max);
 	}
 }
 
@@ -242,7 +245,35 @@ static void bytes_are_exact(void **state)
 	bench_close(&b);
 }
 
-/* Once it is joined, the kernel alone relays small messages: the daemon is not even woken. */
+static void limit_unsent(struct bench *b, int bytes)
+{
+	for (int i = 0; i < 2; i++)
+		setsockopt(b->trial.relay.side[i].watch.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes,
+			   sizeof(bytes));
+}
+
+/* The events that are waited for on a side, as the kernel shows them. */
+static uint32_t watched_events(struct bench *b, int side)
+{
+	int fd = b->trial.relay.side[side].watch.fd, at;
+	unsigned int events = 0;
+	char path[64], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", b->trial.loop.epoll_fd);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "tfd: %d events: %x", &at, &events) == 2 && at == fd)
+			break;
+	fclose(f);
+	return events;
+}
+
+/*
+ * Once it is joined, the kernel alone relays small messages. The daemon does not wait for them
+ * either: EPOLLIN would wake its thread for each, to find nothing.
+ */
 static void the_kernel_relays_without_the_daemon(void **state)
 {
 	struct epoll_event event;
@@ -252,6 +283,9 @@ static void the_kernel_relays_without_the_daemon(void **state)
 	NEED_BPF();
 	bench_open(&b, MIB, NULL);
 	join(&b);
+	for (int side = 0; side < 2; side++)
+		assert_int_equal(watched_events(&b, side) & (EPOLLIN | EPOLLOUT | EPOLLRDHUP),
+				 EPOLLRDHUP);
 	for (int k = 0; k < 100; k++) {
 		struct pollfd p = { .fd = b.trial.outer[k & 1], .events = POLLIN };
 
@@ -269,14 +303,17 @@ static void the_kernel_relays_without_the_daemon(void **state)
 /* What is in the receive queue when a socket enters the map does not wait for the next segment. */
 static void queued_data_is_relayed(void **state)
 {
+	struct epoll_event lost[2];
 	struct bench b;
 
 	(void)state;
 	NEED_BPF();
 	bench_open(&b, MIB, NULL);
-	/* The relay has heard of nothing yet, and joins before it does. */
+	/* The relay never hears of these bytes: their edges are lost. */
 	outer_send(&b, 0, 5000);
 	outer_send(&b, 1, 7000);
+	usleep(1000);
+	assert_int_equal(epoll_wait(b.trial.loop.epoll_fd, lost, 2, 1000), 2);
 	assert_true(relay_may_join(&b.trial.relay));
 	assert_int_equal(relay_join(&b.trial.relay, &engine_sockmap, ENGINE_FORCED), 0);
 	b.trial.relay.side[0].readable = b.trial.relay.side[1].readable = false;
@@ -288,18 +325,21 @@ static void queued_data_is_relayed(void **state)
 /* A segment of which half is read when its socket enters the map is not seen again from its start. */
 static void half_read_data_is_not_repeated(void **state)
 {
-	struct trial_conf conf = { .max_buffers = 16, .sndbuf = 4096 };
+	struct trial_conf conf = { .max_buffers = 1, .sndbuf = 4096 };
+	struct buffer *only;
 	struct bench b;
 
 	(void)state;
 	NEED_BPF();
 	bench_open(&b, MIB, &conf);
-	/* The backend does not read: the copy engine gets stuck, with bytes in the queue that it has begun. */
-	for (int k = 0; k < 2000; k++) {
+	/* Without a buffer it consumes what the backend takes, and the rest of the segment stays
+	 * where it is. */
+	only = buffer_get(&b.trial.pools.buffers);
+	for (int k = 0; k < 100; k++) {
 		outer_send(&b, 0, CHUNK_MAX);
 		turn(&b, 0);
 	}
-	outer_send(&b, 0, CHUNK_MAX);
+	buffer_put(&b.trial.pools.buffers, only);
 	receive_all(&b, 1, b.sent[0]);
 	join(&b);
 	outer_send(&b, 0, 3000);
@@ -335,7 +375,8 @@ static void a_bare_fin_ends_one_direction(void **state)
 	}
 }
 
-/* The last bytes are on their way through the kernel when the FIN comes: it must not overtake them. */
+/* The last bytes are on their way through the kernel when the FIN comes: it must not overtake them.
+ */
 static void half_close_passes_after_the_last_byte(void **state)
 {
 	const struct variant *v = *state;
@@ -365,6 +406,44 @@ static void half_close_passes_after_the_last_byte(void **state)
 	}
 }
 
+/*
+ * The FIN comes when passed bytes stand behind redirected ones that are stuck: then recv(2) says
+ * that this was all, and it was not.
+ */
+static void an_end_does_not_overtake_what_the_kernel_queues(void **state)
+{
+	struct bench b;
+	size_t total;
+
+	(void)state;
+	NEED_BPF();
+	bench_open(&b, MIB, NULL);
+	join(&b);
+	limit_unsent(&b, 1);
+	for (int k = 0; k < 3000 && b.sent[0] < 12 * MIB; k++) {
+		outer_send(&b, 0, CHUNK_MAX);
+		if (b.sent[1] < 12 * MIB)
+			outer_send(&b, 1, CHUNK_MAX);
+		turn(&b, 0);
+	}
+	total = b.sent[0];
+	shutdown(b.trial.outer[0], SHUT_WR);
+	for (int k = 0; k < 50; k++) {
+		outer_receive(&b, 1, CHUNK_MAX);
+		turn(&b, 1);
+	}
+	assert_true(b.received[1] < total);
+	for (int k = 0; k < 5000 && b.received[1] < total; k++) {
+		turn(&b, 1);
+		outer_receive(&b, 0, CHUNK_MAX);
+		outer_receive(&b, 1, CHUNK_MAX);
+	}
+	assert_int_equal(b.received[1], total);
+	expect_end(&b, 1);
+	receive_all(&b, 0, b.sent[1]);
+	bench_close(&b);
+}
+
 /* A flow that has ended on one side is not taken into the map, and goes on by copy. */
 static void a_half_closed_flow_stays_on_copy(void **state)
 {
@@ -387,7 +466,8 @@ static void a_half_closed_flow_stays_on_copy(void **state)
 	bench_close(&b);
 }
 
-/* The second socket is refused when the first is in the map already: copy goes on with it, splice never. */
+/* The second socket is refused when the first is in the map already: copy goes on with it, splice
+ * never. */
 static void half_a_join_stays_on_copy(void **state)
 {
 	struct bench b;
@@ -435,7 +515,8 @@ static void a_reset_is_an_error_of_its_side(void **state)
 	}
 }
 
-/* The reader stops for good: its sender must stop, too, and what the kernel holds for the relay is bounded. */
+/* The reader stops for good: its sender must stop, too, and what the kernel holds for the relay is
+ * bounded. */
 static void a_stopped_reader_is_bounded(void **state)
 {
 	const struct variant *v = *state;
@@ -456,16 +537,10 @@ static void a_stopped_reader_is_bounded(void **state)
 	bench_close(&b);
 }
 
-static void limit_unsent(struct bench *b, int bytes)
-{
-	for (int i = 0; i < 2; i++)
-		setsockopt(b->trial.relay.side[i].watch.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes,
-			   sizeof(bytes));
-}
-
 /*
- * Neither side reads, both send: the kernel has one queue for what is redirected to a socket and for what is passed from
- * it. The backend's bytes stuck there must not hold up the client's, which the backend, at last, wants to read.
+ * Neither side reads, both send: the kernel has one queue for what is redirected to a socket and
+ * for what is passed from it. The backend's bytes stuck there must not hold up the client's, which
+ * the backend, at last, wants to read.
  */
 static void a_stuck_direction_does_not_hold_up_the_other(void **state)
 {
@@ -475,7 +550,9 @@ static void a_stuck_direction_does_not_hold_up_the_other(void **state)
 
 	NEED_BPF();
 	bench_open(&b, v->cap, &v->conf);
-	limit_unsent(&b, 4096); /* as hosts with a net.ipv4.tcp_notsent_lowat have it; joining lifts it */
+	limit_unsent(
+		&b,
+		4096); /* as hosts with a net.ipv4.tcp_notsent_lowat have it; joining lifts it */
 	join(&b);
 	for (int idle = 0; idle < 100;) {
 		bool moved = outer_send(&b, 0, 20000);
@@ -496,8 +573,9 @@ static void a_stuck_direction_does_not_hold_up_the_other(void **state)
 }
 
 /*
- * The last resort. What a direction's target takes is held up by something that the program does not see; so the other
- * one's bytes stand behind it, where they count in no buffer. The flow is reset before they take the host's memory.
+ * The last resort. What a direction's target takes is held up by something that the program does
+ * not see; so the other one's bytes stand behind it, where they count in no buffer. The flow is
+ * reset before they take the host's memory.
  */
 static void what_can_not_be_bounded_is_reset(void **state)
 {
@@ -565,6 +643,48 @@ static void without_a_slot_it_stays_on_copy(void **state)
 }
 
 /* Short flows, one after the other: neither a slot nor an entry of a map stays behind. */
+/* A message each way, through the relay. */
+static void say_something(struct bench *b)
+{
+	for (int from = 0; from < 2; from++) {
+		size_t before = b->received[!from];
+
+		assert_int_equal(outer_send(b, from, 100), 100);
+		for (int i = 0; i < 200 && b->received[!from] < before + 100; i++) {
+			turn(b, 5);
+			outer_receive(b, !from, 100);
+		}
+		assert_int_equal(b->received[!from], before + 100);
+	}
+}
+
+static void auto_joins_what_has_lived_long_where_it_pays(void **state)
+{
+	struct bench b;
+
+	(void)state;
+	NEED_BPF();
+	for (int pays = 0; pays < 2; pays++) {
+		bench_open(&b, MIB, NULL);
+		b.trial.relay.is_auto = true;
+		b.trial.relay.joiner = NULL;
+		b.trial.pools.sockmap_pays = pays;
+		for (int i = 0; i < 5; i++)
+			say_something(&b);
+		assert_null(b.trial.relay.joined);
+		b.trial.relay.born_ns -= 3600 * NSEC_PER_SEC;
+		for (int i = 0; i < 5; i++)
+			say_something(&b);
+		if (pays) {
+			assert_ptr_equal(b.trial.relay.joined, &engine_sockmap);
+			assert_int_equal(b.trial.relay.dir[0].reason, ENGINE_LONG_LIVED);
+		} else {
+			assert_null(b.trial.relay.joined);
+		}
+		bench_close(&b);
+	}
+}
+
 static void short_flows_leave_nothing_behind(void **state)
 {
 	enum { JOINS = 10000 };
@@ -595,8 +715,7 @@ static void short_flows_leave_nothing_behind(void **state)
 
 #define VARIANT(test, id, ...)                                                                     \
 	{                                                                                          \
-		.name = #test ": " id, .test_func = test,                                          \
-		.initial_state = &(struct variant)                                                 \
+		.name = #test ": " id, .test_func = test, .initial_state = &(struct variant)       \
 		{                                                                                  \
 			__VA_ARGS__                                                                \
 		}                                                                                  \
@@ -617,18 +736,20 @@ int main(void)
 		VARIANT(a_stopped_reader_is_bounded, "cap 1 MiB", .cap = MIB),
 		VARIANT(a_stopped_reader_is_bounded, "cap 64 KiB", .cap = 64 * KIB),
 		VARIANT(a_stuck_direction_does_not_hold_up_the_other, "cap 1 MiB", .cap = MIB),
-		VARIANT(a_stuck_direction_does_not_hold_up_the_other, "small send buffers", .cap = MIB,
-			.conf.sndbuf = 64 * KIB),
+		VARIANT(a_stuck_direction_does_not_hold_up_the_other, "small send buffers",
+			.cap = MIB, .conf.sndbuf = 64 * KIB),
 		cmocka_unit_test(the_kernel_relays_without_the_daemon),
 		cmocka_unit_test(queued_data_is_relayed),
 		cmocka_unit_test(half_read_data_is_not_repeated),
 		cmocka_unit_test(a_bare_fin_ends_one_direction),
+		cmocka_unit_test(an_end_does_not_overtake_what_the_kernel_queues),
 		cmocka_unit_test(a_half_closed_flow_stays_on_copy),
 		cmocka_unit_test(half_a_join_stays_on_copy),
 		cmocka_unit_test(a_reset_is_an_error_of_its_side),
 		cmocka_unit_test(what_can_not_be_bounded_is_reset),
 		cmocka_unit_test(a_missing_target_costs_no_byte),
 		cmocka_unit_test(without_a_slot_it_stays_on_copy),
+		cmocka_unit_test(auto_joins_what_has_lived_long_where_it_pays),
 		cmocka_unit_test(short_flows_leave_nothing_behind),
 	};
 	struct sockmap *m = open_map(1, MIB);
