@@ -38,8 +38,8 @@ static struct parser *parser_of(struct reader *r)
 	return container_of(r, struct parser, reader);
 }
 
-static key_reader read_log, read_admin, read_socket, read_defaults, note_apps, read_name,
-	read_ports, read_targets, read_listen, read_address;
+static key_reader read_log, read_sockmap, read_admin, read_socket, read_defaults, note_apps,
+	read_name, read_ports, read_targets, read_listen, read_address;
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -98,6 +98,13 @@ static const struct key log_keys[] = {
 	{ "Access", read_bool, .offset = offsetof(struct config, access_log) },
 };
 
+static const struct key sockmap_keys[] = {
+	{ "Flows", read_uint, .offset = offsetof(struct config, sockmap_flows), .min = 1,
+	  .max = CONFIG_SOCKMAP_FLOWS_MAX },
+	{ "BacklogKiB", read_uint, .offset = offsetof(struct config, sockmap_backlog_kib), .min = 1,
+	  .max = CONFIG_SOCKMAP_BACKLOG_MAX_KIB },
+};
+
 static const struct key admin_keys[] = {
 	{ "Socket", read_socket,
 	  .must = "an absolute path of at most 107 bytes, or \"\" for no socket" },
@@ -111,6 +118,7 @@ static const struct key root_keys[] = {
 	{ "DrainTimeout", DURATION(0, DURATION_MAX_MS),
 	  .offset = offsetof(struct config, drain_timeout_ms) },
 	{ "Log", read_log, .must = "an object" },
+	{ "Sockmap", read_sockmap, .must = "an object" },
 	{ "Admin", read_admin, .must = "an object" },
 	{ "Defaults", read_defaults, .must = "an object with options of apps" },
 	{ "Apps", note_apps, .required = true, .must = "an array of apps, at least one" },
@@ -118,6 +126,8 @@ static const struct key root_keys[] = {
 
 static const struct object_kind root_kind = { "", root_keys, ARRAY_SIZE(root_keys) };
 static const struct object_kind log_kind = { "Log", log_keys, ARRAY_SIZE(log_keys) };
+static const struct object_kind sockmap_kind = { "Sockmap", sockmap_keys,
+						 ARRAY_SIZE(sockmap_keys) };
 static const struct object_kind admin_kind = { "Admin", admin_keys, ARRAY_SIZE(admin_keys) };
 static const struct object_kind defaults_kind = {
 	"Defaults",
@@ -135,7 +145,8 @@ _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep
 void config_each_key(void (*visit)(const char *object, const char *key, void *arg), void *arg)
 {
 	static const struct object_kind *const kinds[] = {
-		&root_kind, &log_kind, &admin_kind, &defaults_kind, &app_kind, &target_kind,
+		&root_kind,     &log_kind, &sockmap_kind, &admin_kind,
+		&defaults_kind, &app_kind, &target_kind,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -276,13 +287,19 @@ static void read_targets(struct reader *r, const struct key *key, const struct j
 	reader_refuse_repeats(r, seen, n_seen, "target");
 }
 
-static void read_log(struct reader *r, const struct key *key, const struct json *v, void *config)
+static void read_section(struct reader *r, const struct key *key, const struct json *v,
+			 const struct object_kind *kind, void *object)
 {
 	if (!reader_type(r, v, key->name, cJSON_Object, key->must))
 		return;
 	reader_scope(r, key->name);
-	read_object(r, v, &log_kind, config);
+	read_object(r, v, kind, object);
 	reader_scope(r, NULL);
+}
+
+static void read_log(struct reader *r, const struct key *key, const struct json *v, void *config)
+{
+	read_section(r, key, v, &log_kind, config);
 }
 
 static void read_socket(struct reader *r, const struct key *key, const struct json *v, void *config)
@@ -302,24 +319,22 @@ static void read_socket(struct reader *r, const struct key *key, const struct js
 	c->admin_socket_is_default = false;
 }
 
+static void read_sockmap(struct reader *r, const struct key *key, const struct json *v,
+			 void *config)
+{
+	read_section(r, key, v, &sockmap_kind, config);
+}
+
 static void read_admin(struct reader *r, const struct key *key, const struct json *v, void *config)
 {
-	if (!reader_type(r, v, key->name, cJSON_Object, key->must))
-		return;
-	reader_scope(r, key->name);
-	read_object(r, v, &admin_kind, config);
-	reader_scope(r, NULL);
+	read_section(r, key, v, &admin_kind, config);
 }
 
 static void read_defaults(struct reader *r, const struct key *key, const struct json *v,
 			  void *config)
 {
 	(void)config; /* holds them only in its apps */
-	if (!reader_type(r, v, key->name, cJSON_Object, key->must))
-		return;
-	reader_scope(r, key->name);
-	read_object(r, v, &defaults_kind, &parser_of(r)->defaults);
-	reader_scope(r, NULL);
+	read_section(r, key, v, &defaults_kind, &parser_of(r)->defaults);
 }
 
 static void note_apps(struct reader *r, const struct key *key, const struct json *v, void *config)
@@ -375,6 +390,8 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.engine = v->engines[0],
 		.log = { LOG_LEVEL_INFO, LOG_FORMAT_TEXT, LOG_OUTPUT_STDERR },
 		.access_log = true,
+		.sockmap_flows = SOCKMAP_FLOWS_DEFAULT,
+		.sockmap_backlog_kib = SOCKMAP_BACKLOG_DEFAULT_KIB,
 		.admin_socket = xstrdup(ADMIN_SOCKET_DEFAULT),
 		.admin_socket_is_default = true,
 	};

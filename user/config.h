@@ -21,6 +21,8 @@
 #define CONFIG_ERRORS_MAX 100 /* kept and printed; the rest is counted */
 #define CONFIG_WEIGHT_MAX 256
 #define CONFIG_WORKERS_MAX 256
+#define CONFIG_SOCKMAP_FLOWS_MAX (1u << 20)
+#define CONFIG_SOCKMAP_BACKLOG_MAX_KIB (64u << 10)
 
 #define ADMIN_SOCKET_DEFAULT "/run/shunt/admin.sock"
 #define ADMIN_SOCKET_MAX_BYTES 107 /* sun_path of unix(7), less its NUL */
@@ -29,6 +31,8 @@
 #define IDLE_TIMEOUT_DEFAULT_MS 3600000
 #define HALF_CLOSE_TIMEOUT_DEFAULT_MS 30000
 #define KEEPALIVE_DEFAULT_MS 60000
+#define SOCKMAP_FLOWS_DEFAULT 16384
+#define SOCKMAP_BACKLOG_DEFAULT_KIB 1024
 #define CONNECT_RETRIES_ALL UINT32_MAX /* every target is tried before the client is refused */
 
 /*
@@ -72,8 +76,10 @@ struct app_conf {
 
 struct config {
 	const char *engine;
-	uint32_t workers;          /* 0: one a core */
-	uint32_t drain_timeout_ms; /* 0: no limit */
+	uint32_t workers;             /* 0: one a core */
+	uint32_t drain_timeout_ms;    /* 0: no limit */
+	uint32_t sockmap_flows;       /* that it has room for, in all workers together */
+	uint32_t sockmap_backlog_kib; /* of one direction, in no socket's account */
 	struct log_conf log;
 	bool access_log;
 	char *admin_socket;           /* an absolute path; "": none */

@@ -66,6 +66,21 @@ static void init_apps(struct proxy *p)
 	}
 }
 
+/* Is it there, and if not, why not? */
+static void log_engine(const struct engine *e, bool ready, const char *what)
+{
+	enum log_level level = ready ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+	struct log_record r;
+
+	if (!log_enabled(level))
+		return;
+	log_record_begin(&r, level, "engine");
+	log_record_str(&r, "engine", e->name);
+	log_record_str(&r, "state", ready ? "ready" : "off");
+	log_record_str(&r, ready ? "how" : "why", what);
+	log_record_end(&r);
+}
+
 /* An engine that some app insists on must work; auto takes what there is. */
 static int probe_engines(const struct proxy *p)
 {
@@ -79,10 +94,10 @@ static int probe_engines(const struct proxy *p)
 			continue;
 		rc = engines[i]->probe(why, sizeof(why));
 		if (!rc) {
-			log_info("engine %s: ready (%s)", engines[i]->name, engines[i]->summary);
+			log_engine(engines[i], true, engines[i]->summary);
 			continue;
 		}
-		log_warning("engine %s: not available: %s", engines[i]->name, why);
+		log_engine(engines[i], false, why);
 		for (size_t a = 0; a < p->n_apps; a++) {
 			if (p->apps[a].engine != engines[i])
 				continue;
@@ -143,24 +158,26 @@ static void start_sockmap(struct proxy *p, size_t n_workers)
 	struct probe_report report = { 0 };
 	struct sockmap_conf conf = {
 		.workers = (uint32_t)n_workers,
-		.flows_per_worker = (uint32_t)MAX(1, SOCKMAP_FLOWS_DEFAULT / n_workers),
-		.backlog_cap_bytes = SOCKMAP_BACKLOG_CAP_DEFAULT_BYTES,
+		.flows_per_worker =
+			(p->config->sockmap_flows + (uint32_t)n_workers - 1) / (uint32_t)n_workers,
+		.backlog_cap_bytes = p->config->sockmap_backlog_kib * 1024,
 		.pin = true,
 	};
-	char why[192];
+	char why[192], how[192];
 
 	if (!wants_sockmap(p))
 		return;
 	if (probe_sockmap(&report, why, sizeof(why)) ||
 	    sockmap_open(&conf, &p->sockmap, why, sizeof(why))) {
-		log_warning("engine %s: not available: %s; its flows stay on copy",
-			    engine_sockmap.name, why);
+		log_engine(&engine_sockmap, false, why);
 		return;
 	}
 	p->sockmap_pays = report.sockmap_pays;
-	log_info("engine %s: ready (%s), with room for %u flows in %llu KiB of kernel memory",
-		 engine_sockmap.name, engine_sockmap.summary, conf.workers * conf.flows_per_worker,
-		 (unsigned long long)sockmap_memory(p->sockmap) / 1024);
+	snprintf(how, sizeof(how), "%s; %u flows in %llu KiB of kernel memory; %s",
+		 engine_sockmap.summary, conf.workers * conf.flows_per_worker,
+		 (unsigned long long)sockmap_memory(p->sockmap) / 1024,
+		 p->sockmap_pays ? "auto uses it" : "not faster here, so auto does not use it");
+	log_engine(&engine_sockmap, true, how);
 }
 
 static int init_workers(struct proxy *p)

@@ -24,7 +24,8 @@ static void take(const struct session *s, struct session_snapshot *out)
 		.client = s->client,
 		.state = s->state,
 		.age_ns = now_ns - s->opened_ns,
-		.idle_ns = now_ns - s->active_ns,
+		/* The kernel may have relayed something since the turn began. */
+		.idle_ns = now_ns > s->active_ns ? now_ns - s->active_ns : 0,
 	};
 	if (s->backend)
 		out->address = s->endpoint.addr;

@@ -18,7 +18,6 @@
 #include "shunt_abi.h"
 #include "util.h"
 
-#define SOCKMAP_FLOWS_DEFAULT 16384
 #define SOCKMAP_BACKLOG_CAP_DEFAULT_BYTES (1u << 20)
 #define SOCKMAP_PIN_FOLDER "/sys/fs/bpf/shunt"
 

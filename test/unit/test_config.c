@@ -69,6 +69,8 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(c->log.format, LOG_FORMAT_TEXT);
 	assert_int_equal(c->log.output, LOG_OUTPUT_STDERR);
 	assert_true(c->access_log);
+	assert_int_equal(c->sockmap_flows, SOCKMAP_FLOWS_DEFAULT);
+	assert_int_equal(c->sockmap_backlog_kib, SOCKMAP_BACKLOG_DEFAULT_KIB);
 	assert_string_equal(c->admin_socket, ADMIN_SOCKET_DEFAULT);
 	assert_true(c->admin_socket_is_default);
 	assert_true(app->listen_is_default);
@@ -117,7 +119,7 @@ static void everything_lands_in_its_field(void **state)
 		parsed("\xef\xbb\xbf{'Engine':'splice','Workers':3,'DrainTimeout':'1.5m',"
 		       "'Log':{"
 		       "'Level':'debug','Format':'json','Output':'syslog','Access':false},"
-		       "'Admin':{'Socket':'/s'},"
+		       "'Sockmap':{'Flows':7,'BacklogKiB':64},'Admin':{'Socket':'/s'},"
 		       "'Apps':[{'Name':'\\u00e4 b','Ports':[9,'3-5',1e1,'7-7'],'Targets':["
 		       "{'Weight':256,'Address':'[::1]:80'},'Host.example:65535'],"
 		       "'Balance':'random','Engine':'copy','ConnectTimeout':'1ms',"
@@ -135,6 +137,8 @@ static void everything_lands_in_its_field(void **state)
 	assert_int_equal(c->log.format, LOG_FORMAT_JSON);
 	assert_int_equal(c->log.output, LOG_OUTPUT_SYSLOG);
 	assert_false(c->access_log);
+	assert_int_equal(c->sockmap_flows, 7);
+	assert_int_equal(c->sockmap_backlog_kib, 64);
 	assert_string_equal(c->admin_socket, "/s");
 	assert_false(c->admin_socket_is_default);
 	assert_string_equal(app->name, "\xc3\xa4 b");

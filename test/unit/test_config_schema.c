@@ -23,7 +23,7 @@
 
 /* Each object that the schema describes, in the smallest document that has it. */
 static const char smallest[] =
-	"{\"Log\":{},\"Admin\":{},\"Defaults\":{},"
+	"{\"Log\":{},\"Sockmap\":{},\"Admin\":{},\"Defaults\":{},"
 	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}]}]}";
 
 struct object {
@@ -35,6 +35,7 @@ struct object {
 static const struct object objects[] = {
 	{ "", { NULL }, { NULL } },
 	{ "Log", { "properties", "Log" }, { "Log" } },
+	{ "Sockmap", { "properties", "Sockmap" }, { "Sockmap" } },
 	{ "Admin", { "properties", "Admin" }, { "Admin" } },
 	{ "Defaults", { "properties", "Defaults" }, { "Defaults" } },
 	{ "Apps[]", { "properties", "Apps", "items" }, { "Apps", "0" } },
