@@ -28,7 +28,7 @@ const manual = `shunt-tester - prove what a TCP proxy promises
 
 SYNOPSIS
   shunt-tester run [--shunt FILE] [--config FILE] [--engine LIST] [--family LIST]
-                   [--only REGEX] [--seed N]
+                   [--only REGEX] [--seed N] [--unprivileged]
   shunt-tester run --list
   shunt-tester demo [--shunt FILE] [--config FILE]
   shunt-tester against HOST:PORT --echo
@@ -37,7 +37,7 @@ COMMANDS
   run      Makes three network namespaces (client, proxy, backend), joined by veth pairs, and puts each
            scenario to the test in them, with a daemon of its own: for each engine and each family if it
            depends on them. Both ends of every connection are the tester's, and it compares
-           checksums of what one end sent and the other got. Needs root, ip(8) and prlimit(1).
+           checksums of what one end sent and the other got. Needs root, ip(8), prlimit(1) and setpriv(1).
   demo     The config file, unmodified, with echo backends and mixed traffic in namespaces for ten seconds. One
            backend is stopped in between and started again. At the end a table by app and target.
   against  Judges any proxy that stands before an echo server, in the current namespace.
@@ -46,10 +46,11 @@ OPTIONS
   --shunt FILE    the daemon's binary (build/shunt)
   --config FILE   the config for the demo and for every_port_reaches_only_its_own_app (config.json); the
                   name tcp-echo.fly.dev is the lab's, other names in it do not resolve
-  --engine LIST   of copy, splice, auto (all); scenarios that do not depend on it use the last one
+  --engine LIST   of copy, splice, sockmap, auto (all); scenarios that do not depend on it use the last one
   --family LIST   of 4, 6 (both)
   --only REGEX    only scenarios whose names match
   --list          print the scenarios and what they promise, and do nothing
+  --unprivileged  run the daemon as nobody, without capabilities: what it can't have then, it must do without
   --seed N        for the random sizes and pauses (the time); the seed in use is printed
   --echo          what stands behind the proxy is an echo server (required)
 
@@ -124,17 +125,19 @@ func common(flags *flag.FlagSet) (shunt, config *string) {
 func run(args []string) {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	shunt, config := common(flags)
-	engines := flags.String("engine", "copy,splice,auto", "")
+	engines := flags.String("engine", "copy,splice,sockmap,auto", "")
 	families := flags.String("family", "4,6", "")
 	only := flags.String("only", "", "")
 	list := flags.Bool("list", false, "")
+	unprivileged := flags.Bool("unprivileged", false, "")
 	seed := flags.Int64("seed", time.Now().Unix(), "")
 	parse(flags, args, 0)
 	if *list {
 		scenario.List(os.Stdout)
 		return
 	}
-	o := scenario.Options{Shunt: absolute(*shunt), Config: absolute(*config), Engines: strings.Split(*engines, ",")}
+	o := scenario.Options{Shunt: absolute(*shunt), Config: absolute(*config), Engines: strings.Split(*engines, ","),
+		Unprivileged: *unprivileged}
 	for _, text := range strings.Split(*families, ",") {
 		family, err := strconv.Atoi(text)
 		if err != nil || family != 4 && family != 6 {

@@ -39,6 +39,8 @@ type Record struct {
 	ToBackend  int64   `json:"bytes_to_backend"`
 	ToClient   int64   `json:"bytes_to_client"`
 	Engine     string  `json:"engine"`
+	State      string  `json:"state"`
+	Why        string  `json:"why"`
 	Reason     string  `json:"reason"`
 }
 

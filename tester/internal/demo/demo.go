@@ -62,7 +62,7 @@ func Run(l *lab.Lab, shunt, configPath string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	d.daemon, err = daemon.Start(l.Proxy.Command(0, shunt, "run", "-c", configPath, "--log-format", "json"))
+	d.daemon, err = daemon.Start(l.Proxy.Command(0, false, shunt, "run", "-c", configPath, "--log-format", "json"))
 	if err != nil {
 		return false, err
 	}

@@ -78,8 +78,13 @@ func (n *NS) remove() {
 }
 
 // Command is a command that will run inside the namespace, with its names; the process is the
-// command's own. A limit over 0 bounds its file descriptors.
-func (n *NS) Command(fdLimit int, args ...string) *exec.Cmd {
+// command's own. A limit over 0 bounds its file descriptors; unprivileged, it is nobody's, without a
+// capability and without a way to get one.
+func (n *NS) Command(fdLimit int, unprivileged bool, args ...string) *exec.Cmd {
+	if unprivileged {
+		args = append([]string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs"},
+			args...)
+	}
 	args = append([]string{"ip", "netns", "exec", n.Name}, args...)
 	if fdLimit > 0 {
 		args = append([]string{"prlimit", fmt.Sprintf("--nofile=%d:%d", fdLimit, fdLimit)}, args...)

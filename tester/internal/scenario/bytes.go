@@ -5,6 +5,7 @@ package scenario
 import (
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"shunt/tester/internal/flow"
@@ -116,6 +117,61 @@ func resets(e *env) {
 		}
 	}
 	e.Sawf("%d resets", 2*len(states))
+}
+
+// stoppedDaemon has the daemon stopped by a signal once the kernel has both directions, which shows in
+// that bytes still come through. Messages and not bulk: a reader that falls behind is the daemon's.
+func stoppedDaemon(e *env) {
+	const messages = 300
+	e.start(app(front, e.backends(1, flow.Hold), nil))
+	c, b := e.pair(front)
+	exchange := func(n int64) {
+		up, down := e.Go(func() { e.Must(c.Send(n, flow.Ragged)) }), e.Go(func() { e.Must(b.Send(n, flow.Ragged)) })
+		read := e.Go(func() { e.Must(b.Recv(n, flow.Ragged)) })
+		e.Must(c.Recv(n, flow.Ragged))
+		up()
+		down()
+		read()
+	}
+	exchange(1000)
+	time.Sleep(200 * time.Millisecond) // for the daemon to find the flow quiet, and to hand it over
+	e.daemon.Signal(syscall.SIGSTOP)
+	e.Defer(func() { e.signal(syscall.SIGCONT) })
+	for i := int64(0); i < messages; i++ {
+		exchange(i + 1)
+	}
+	e.signal(syscall.SIGCONT)
+	e.Must(c.CloseWrite())
+	e.Must(b.RecvToEOF(flow.Steady))
+	e.Must(b.CloseWrite())
+	e.Must(c.RecvToEOF(flow.Steady))
+	e.Must(flow.Match(c, b))
+	if r := e.ended(c, "done"); r.Engine != e.engine {
+		e.Failf("the record says engine %q", r.Engine)
+	}
+	e.Sawf("%d messages each way without the daemon, counted all the same", messages)
+}
+
+// signal is for a daemon that may be gone by then.
+func (e *env) signal(s syscall.Signal) {
+	if e.daemon != nil {
+		e.daemon.Signal(s)
+	}
+}
+
+func killedDaemon(e *env) {
+	backends := e.backends(2, flow.Echo)
+	for i := 0; i < 3; i++ {
+		e.start(app(front, backends, nil))
+		for k := 0; k < 20; k++ {
+			e.ask(front, 10000)
+		}
+		e.daemon.Kill()
+		e.daemon = nil
+	}
+	e.start(app(front, backends, nil))
+	e.visits(front, 20)
+	e.Sawf("3 daemons killed with 20 connections each, the 4th serves")
 }
 
 // slowReader stops reading at one end, in either direction at once. The bound is the sum of the

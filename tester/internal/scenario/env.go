@@ -88,7 +88,7 @@ func (e *env) start(apps ...keys) {
 
 // startFile starts the daemon with a config file and waits until it is ready.
 func (e *env) startFile(path string) {
-	d, err := daemon.Start(e.lab.Proxy.Command(e.fdLimit, e.Shunt, "run", "-c", path, "--engine", e.engine,
+	d, err := daemon.Start(e.lab.Proxy.Command(e.fdLimit, e.Unprivileged, e.Shunt, "run", "-c", path, "--engine", e.engine,
 		"--workers", "2", "--log-format", "json", "--log-level", "info"))
 	e.Must(err)
 	e.daemon = d
@@ -100,6 +100,10 @@ func (e *env) startFile(path string) {
 		}
 		return d.Count("ready") > 0
 	})
+	off := d.Records(func(r *daemon.Record) bool { return r.Event == "engine" && r.State == "off" && r.Engine == e.engine })
+	if len(off) > 0 {
+		e.Skipf("the engine %s is off: %s", e.engine, off[0].Why)
+	}
 }
 
 // evidence is what the daemon has to do with a failure.

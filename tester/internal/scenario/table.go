@@ -31,70 +31,77 @@ type scenario struct {
 	scope   scope
 	promise string
 	run     func(*env)
+	engine  string // the only one that promises this; "": all do
 }
 
 var table = []scenario{
 	// Where a connection goes.
 	{"every_port_reaches_only_its_own_app", eachFamily,
-		"with config.json as it is, each port reaches its own app's targets, all of them, and no other's", everyPort},
+		"with config.json as it is, each port reaches its own app's targets, all of them, and no other's", everyPort, ""},
 	{"balance_is_fair", eachFamily,
-		"round_robin and least_conn are exact, weights too; p2c, random within bounds; a source keeps its target", balance},
+		"round_robin and least_conn are exact, weights too; p2c, random within bounds; a source keeps its target", balance, ""},
 	{"dead_target_costs_no_connection", eachFamily,
-		"a target that refuses is passed over, found down, and no client notices", deadTarget},
+		"a target that refuses is passed over, found down, and no client notices", deadTarget, ""},
 	{"black_holed_target_costs_no_connection", eachFamily,
-		"a target that never answers is passed over after ConnectTimeout", blackHole},
+		"a target that never answers is passed over after ConnectTimeout", blackHole, ""},
 	{"unresolvable_name_costs_no_connection", eachFamily,
-		"a name without an address is a target that is down, nothing worse", unresolvable},
+		"a name without an address is a target that is down, nothing worse", unresolvable, ""},
 	{"returning_target_is_taken_again", eachFamily,
-		"a target that dies is left, one that returns is taken again, and no client notices", returning},
+		"a target that dies is left, one that returns is taken again, and no client notices", returning, ""},
 	{"dns_answers_are_followed", eachFamily,
-		"new connections follow the name's new addresses after its TTL, and use all of them", dnsFollowed},
+		"new connections follow the name's new addresses after its TTL, and use all of them", dnsFollowed, ""},
 	{"all_targets_down_is_a_reset", eachFamily,
-		"with no target left the client gets a RST, and service the moment that one is back", allDown},
+		"with no target left the client gets a RST, and service the moment that one is back", allDown, ""},
 	{"client_that_leaves_while_connecting", eachFamily,
-		"a client's RST ends the attempt to connect long before its timeout", clientLeaves},
+		"a client's RST ends the attempt to connect long before its timeout", clientLeaves, ""},
 
 	// What happens to the bytes.
 	{"bytes_are_exact_both_ways", everywhere,
-		"64 MB in 4 connections, both directions at once, chunks of 1 B to 1 MiB and pauses, arrive exact", exact},
+		"64 MB in 4 connections, both directions at once, chunks of 1 B to 1 MiB and pauses, arrive exact", exact, ""},
 	{"bytes_survive_half_close", everywhere,
-		"when one end has no more to say, all that the other says still arrives", halfClose},
+		"when one end has no more to say, all that the other says still arrives", halfClose, ""},
 	{"server_speaks_first", everywhere,
-		"a backend's greeting reaches a client that has said nothing", serverFirst},
+		"a backend's greeting reaches a client that has said nothing", serverFirst, ""},
 	{"reset_arrives_as_reset", everywhere,
-		"a RST from either end is a RST at the other: idle, with data under way, after a half-close", resets},
+		"a RST from either end is a RST at the other: idle, with data under way, after a half-close", resets, ""},
 	{"slow_reader_is_bounded", everywhere,
-		"a reader that stops holds back its own sender, within 16 MiB, and nobody else; memory stays", slowReader},
+		"a reader that stops holds back its own sender, within 16 MiB, and nobody else; memory stays", slowReader, ""},
 	{"idle_flow_holds_no_pipe", everywhere,
-		"a connection that has gone quiet after bulk keeps no pipe", idlePipes},
+		"a connection that has gone quiet after bulk keeps no pipe", idlePipes, ""},
+
+	{"kernel_relays_while_the_daemon_is_stopped", everywhere,
+		"a joined flow moves bytes both ways, exact, while the daemon is not running at all", stoppedDaemon, "sockmap"},
+	{"killed_daemon_leaves_nothing_in_the_way", eachFamily,
+		"after kill -9 in the middle of things a new daemon starts at once and serves", killedDaemon, ""},
 
 	// Many, and limits.
 	{"five_thousand_at_once", everywhere,
-		"5,000 connections are open together and each one works", fiveThousand},
+		"5,000 connections are open together and each one works", fiveThousand, ""},
 	{"churn", everywhere,
-		"2,000 connections come and go, in every way to end one, and leave no fd behind", churn},
+		"2,000 connections come and go, in every way to end one, and leave no fd behind", churn, ""},
 	{"too_many_connections_are_refused", once,
-		"over MaxConnections a client gets a RST, until there is room again", tooMany},
+		"over MaxConnections a client gets a RST, until there is room again", tooMany, ""},
 	{"idle_flow_is_closed", everywhere,
-		"IdleTimeout ends a quiet connection by FIN and leaves a busy one", idleTimeout},
+		"IdleTimeout ends a quiet connection by FIN and leaves a busy one", idleTimeout, ""},
 	{"half_close_timeout", everywhere,
-		"HalfCloseTimeout resets a connection whose other end does not end", halfCloseTimeout},
+		"HalfCloseTimeout resets a connection whose other end does not end", halfCloseTimeout, ""},
 	{"out_of_fds_pauses_accept", once,
-		"400 clients of a daemon with 256 fds wait, all are served in the end, and nothing spins", outOfFDs},
+		"400 clients of a daemon with 256 fds wait, all are served in the end, and nothing spins", outOfFDs, ""},
 
 	// The end.
 	{"stop_drains", everywhere,
-		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains},
+		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains, ""},
 	{"stop_serves_who_is_in_the_queue", once,
-		"a connection that the kernel had taken before SIGTERM is served, not reset", queuedAtStop},
+		"a connection that the kernel had taken before SIGTERM is served, not reset", queuedAtStop, ""},
 	{"second_stop_is_at_once", once,
-		"SIGINT, and the second SIGTERM, reset what is under way", secondStop},
+		"SIGINT, and the second SIGTERM, reset what is under way", secondStop, ""},
 }
 
 // Options is what a run is about.
 type Options struct {
 	Shunt, Config string
 	Engines       []string
+	Unprivileged  bool // run the daemon as nobody
 	Families      []int
 	Only          *regexp.Regexp
 }
@@ -114,7 +121,8 @@ func Run(l *lab.Lab, o Options, report *trial.Report) {
 			for _, s := range table {
 				lastEngine := i == len(o.Engines)-1
 				repeats := s.scope != everywhere && !lastEngine || s.scope == once && j > 0
-				if repeats || !o.Only.MatchString(s.name) {
+				others := s.engine != "" && s.engine != engine
+				if repeats || others || !o.Only.MatchString(s.name) {
 					continue
 				}
 				e := env{Options: o, lab: l, engine: engine, family: family, sanitized: sanitized}
