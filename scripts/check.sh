@@ -62,9 +62,9 @@ step() { # NAME COMMAND...: counts as one test
 }
 
 # Prints the tester's lines as they come, but for the summary, which is added to ours.
-scenarios() {
+scenarios() { # OPTION...: for the tester
 	local line tester status=0 found=
-	exec {tester}< <(exec build/shunt-tester run --shunt "$build/shunt" 2>&1 </dev/null)
+	exec {tester}< <(exec build/shunt-tester run --shunt "$build/shunt" "$@" 2>&1 </dev/null)
 	local pid=$!
 	while IFS= read -r line <&"$tester"; do
 		if [[ $line =~ $summary ]]; then
@@ -100,6 +100,8 @@ step 'every include goes down: scripts/check-layers.sh' scripts/check-layers.sh
 step 'the configuration of the challenge is right: shunt check config.json' "$build/shunt" check config.json
 echo 'Scenarios'
 scenarios
+echo 'Scenarios without privileges: no BPF, and still a complete proxy'
+scenarios --engine auto --unprivileged
 
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 ((failed == 0 && passed > 0))

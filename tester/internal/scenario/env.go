@@ -37,7 +37,8 @@ type env struct {
 
 	hub     *flow.Hub
 	daemon  *daemon.Daemon
-	fdLimit int // for the daemon; 0: the tester's own
+	admin   string // the daemon's admin socket; "": none
+	fdLimit int    // for the daemon; 0: the tester's own
 }
 
 // keys is a JSON object: an app, or options of one.
@@ -79,7 +80,7 @@ func (e *env) listen(addr string, handle flow.Handler) *flow.Backend {
 
 // start writes a config of these apps and starts a daemon with it.
 func (e *env) start(apps ...keys) {
-	text, err := json.Marshal(keys{"Apps": apps})
+	text, err := json.Marshal(keys{"Admin": keys{"Socket": e.admin}, "Apps": apps})
 	e.Must(err)
 	path := filepath.Join(e.lab.Dir, "config.json")
 	e.Must(os.WriteFile(path, text, 0o644))

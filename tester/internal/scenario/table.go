@@ -88,6 +88,9 @@ var table = []scenario{
 	{"out_of_fds_pauses_accept", once,
 		"400 clients of a daemon with 256 fds wait, all are served in the end, and nothing spins", outOfFDs, ""},
 
+	{"flows_are_told_truly", everywhere,
+		"shunt flows and shunt status say what both ends of each connection know", toldTruly, ""},
+
 	// The end.
 	{"stop_drains", everywhere,
 		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains, ""},

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+
+package scenario
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"shunt/tester/internal/flow"
+)
+
+// told is what the tester reads of a line of `shunt flows --json` and `shunt status --json`.
+type told struct {
+	Error     string `json:"error"`
+	End       bool   `json:"end"`
+	App       string `json:"app"`
+	Client    string `json:"client"`
+	Address   string `json:"address"`
+	State     string `json:"state"`
+	Engine    string `json:"engine_to_backend"`
+	Why       string `json:"why_to_backend"`
+	IdleMS    int64  `json:"idle_ms"`
+	AgeMS     int64  `json:"age_ms"`
+	ToBackend int64  `json:"bytes_to_backend"`
+	ToClient  int64  `json:"bytes_to_client"`
+	Sessions  int    `json:"sessions"`
+	Accepted  int    `json:"accepted"`
+}
+
+// shunt asks the daemon by a command of its own and returns the rows of the answer.
+func (e *env) shunt(socket string, args ...string) (rows []told) {
+	out, err := exec.Command(e.Shunt, append(args, "--json", "--socket", socket)...).CombinedOutput()
+	if err != nil {
+		e.Failf("shunt %s: %w: %s", args[0], err, out)
+	}
+	lines, ended := bufio.NewScanner(bytes.NewReader(out)), false
+	for lines.Scan() {
+		var row told
+		e.Must(json.Unmarshal(lines.Bytes(), &row))
+		if ended = row.End; !ended {
+			rows = append(rows, row)
+		}
+	}
+	if !ended {
+		e.Failf("shunt %s: the answer has no end: %s", args[0], out)
+	}
+	return rows
+}
+
+// toldTruly compares what the daemon says of its flows with what both ends of each know.
+func toldTruly(e *env) {
+	const conns = 6
+	folder := filepath.Join(e.lab.Dir, "admin")
+	e.Must(os.MkdirAll(folder, 0o777))
+	e.Must(os.Chmod(folder, 0o777)) // the daemon may be nobody's
+	e.Defer(func() { os.RemoveAll(folder) })
+	e.admin = filepath.Join(folder, "socket")
+	e.start(app(front, e.backends(2, flow.Echo), nil))
+
+	clients, backends := map[string]*flow.Conn{}, map[string]*flow.Conn{}
+	for i := 0; i < conns; i++ {
+		c, b := e.ask(front, int64(1000*(i+1)))
+		clients[c.Local()], backends[c.Local()] = c, b
+	}
+	info, err := os.Stat(e.admin)
+	e.Must(err)
+	if info.Mode().Perm() != 0o600 {
+		e.Failf("the admin socket's mode is %o", info.Mode().Perm())
+	}
+	rows := e.shunt(e.admin, "flows", "--why")
+	if len(rows) != conns {
+		e.Failf("%d flows are told of, there are %d", len(rows), conns)
+	}
+	for _, r := range rows {
+		c, b := clients[r.Client], backends[r.Client]
+		switch {
+		case c == nil:
+			e.Failf("a flow of %s is told of, who has none", r.Client)
+		case r.Address != b.Name || r.State != "relaying" || r.Why == "" || r.IdleMS > r.AgeMS:
+			e.Failf("told of %s, to %s: %+v", r.Client, b.Name, r)
+		case r.ToBackend != c.Sent() || r.ToClient != c.Received():
+			e.Failf("told of %s, which sent %d and received %d: %+v", r.Client, c.Sent(), c.Received(), r)
+		case r.Engine != e.engine && (e.engine == "copy" || e.engine == "splice"):
+			e.Failf("told of the engine %s", r.Engine)
+		}
+		delete(clients, r.Client)
+	}
+	if s := e.shunt(e.admin, "status"); len(s) != 1 || s[0].Sessions != conns || s[0].Accepted != conns {
+		e.Failf("the status is %+v", s)
+	}
+	e.Sawf("%d flows, each with its ends, engine, reason and bytes", conns)
+}
