@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The verdict on every segment that arrives on a socket of a joined flow: to the other socket of the flow (REDIRECT),
- * or to userspace (PASS), which relays it by recv and send. GPL, because the kernel's helpers ask for it.
+ * The verdict on every segment that arrives on a socket of a joined flow: to the other socket of
+ * the flow (REDIRECT), or to userspace (PASS), which relays it by recv and send. GPL, because the
+ * kernel's helpers ask for it.
  *
- * Two things must hold. Order: bytes of one direction take one way at a time. The program flips to REDIRECT only
- * when userspace has forwarded all that was passed to it, and userspace sends only when all that was redirected is
- * in the target's write queue. Bound: a redirected segment is in no socket's accounting until the target's TCP
- * has taken it, so it is redirected only if the target will take it at once, whatever its peer does.
+ * Two things must hold. Order: bytes of one direction take one way at a time. The program flips to
+ * REDIRECT only when userspace has forwarded all that was passed to it, and userspace sends only
+ * when all that was redirected is in the target's write queue. Bound: a redirected segment is in no
+ * socket's accounting until the target's TCP has taken it, so it is redirected only if the target
+ * will take it at once, whatever its peer does.
  *
- * Concurrency: the verdicts of one direction run under the lock of its source socket, one after the other, so
- * its record needs no atomics. The two directions of a flow may run on two CPUs, and never touch each other's
- * record. Of the target only counters are read, without its lock; see target_state.
+ * Concurrency: the verdicts of one direction run under the lock of its source socket, one after the
+ * other, so its record needs no atomics. The two directions of a flow may run on two CPUs, and
+ * never touch each other's record. Of the target only counters are read, without its lock; see
+ * target_state.
  */
 #include "vmlinux.h"
 
@@ -20,8 +23,8 @@
 #include "shunt_abi.h"
 
 /*
- * How far userspace may be behind with what is passed, over the receive buffer that TCP itself goes by: what the
- * fastest sender gets in while the kernel's worker waits some milliseconds for a CPU.
+ * How far userspace may be behind with what is passed, over the receive buffer that TCP itself goes
+ * by: what the fastest sender gets in while the kernel's worker waits some milliseconds for a CPU.
  */
 #define UNREAD_MAX_BYTES (16u << 20)
 /* What an skb of a few bytes costs in the target's send buffer, above its payload. */
@@ -32,8 +35,8 @@
 const volatile __u32 backlog_cap = 1 << 20; /* set by userspace before loading */
 
 /*
- * slot -> socket. Written by userspace, once for each socket; a socket leaves it by itself when it is closed.
- * Read by the verdict, to look at the target and to redirect to it.
+ * slot -> socket. Written by userspace, once for each socket; a socket leaves it by itself when it
+ * is closed. Read by the verdict, to look at the target and to redirect to it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
@@ -43,8 +46,8 @@ struct {
 } sockets SEC(".maps");
 
 /*
- * socket cookie -> slot. Written by userspace: set before the socket enters `sockets`, deleted after it is
- * closed. Read by the verdict, to find out on which socket it runs.
+ * socket cookie -> slot. Written by userspace: set before the socket enters `sockets`, deleted
+ * after it is closed. Read by the verdict, to find out on which socket it runs.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -54,8 +57,8 @@ struct {
 } slots SEC(".maps");
 
 /*
- * slot -> record of the direction that starts there. Mapped into userspace, which resets it before a use and then
- * writes its own half; the verdict writes the other half.
+ * slot -> record of the direction that starts there. Mapped into userspace, which resets it before
+ * a use and then writes its own half; the verdict writes the other half.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -72,10 +75,10 @@ struct ring {
 };
 
 /*
- * worker -> its ring of struct shunt_event. Rings are written by the verdict, read by the worker alone: so an event
- * comes to the thread that has the flow without a lock or another thread in between. A direction has one event
- * outstanding at most (userspace resumes it only after reading the last one), so a ring with room for one
- * for each of its worker's slots never overflows.
+ * worker -> its ring of struct shunt_event. Rings are written by the verdict, read by the worker
+ * alone: so an event comes to the thread that has the flow without a lock or another thread in
+ * between. A direction has one event outstanding at most (userspace resumes it only after reading
+ * the last one), so a ring with room for one for each of its worker's slots never overflows.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -107,10 +110,11 @@ static __always_inline void count(__u32 what)
 }
 
 /*
- * Looks at the target without its lock. While a direction redirects, only its own bytes advance the target's
- * write_seq, so an old value makes the backlog look larger than it is, never smaller. It is read before `queued`:
- * a byte that moves from the backlog to the send buffer in between counts twice, not never. Where the base is taken
- * from it, nobody is writing to the target: userspace's last send came before its resume_at.
+ * Looks at the target without its lock. While a direction redirects, only its own bytes advance the
+ * target's write_seq, so an old value makes the backlog look larger than it is, never smaller. It
+ * is read before `queued`: a byte that moves from the backlog to the send buffer in between counts
+ * twice, not never. Where the base is taken from it, nobody is writing to the target: userspace's
+ * last send came before its resume_at.
  */
 static __always_inline bool target_state(__u32 slot, struct target *t)
 {
@@ -130,10 +134,10 @@ static __always_inline bool target_state(__u32 slot, struct target *t)
 }
 
 /*
- * Will the target take all of the backlog and this segment without waiting for its peer? It takes bytes until
- * its send buffer is full; half of it is left for what they cost above their size. A backlog that
- * waited for the peer would also hold up the bytes that are passed to userspace in the other direction: the
- * kernel has one queue for both. And what is in that queue is in no account.
+ * Will the target take all of the backlog and this segment without waiting for its peer? It takes
+ * bytes until its send buffer is full; half of it is left for what they cost above their size. A
+ * backlog that waited for the peer would also hold up the bytes that are passed to userspace in the
+ * other direction: the kernel has one queue for both. And what is in that queue is in no account.
  */
 static __always_inline bool target_has_room(const struct target *t, __u32 backlog, __u32 len)
 {
@@ -161,10 +165,10 @@ static __always_inline int break_off(struct shunt_direction *d, __u32 slot, __u3
 }
 
 /*
- * Passed bytes count in the receive buffer, so TCP's window holds the sender back. But while bytes of the other
- * direction are still in the queue that both share, passed ones have to stand behind them, and count nowhere
- * until the kernel's worker has run. That is short (see target_has_room); if it lasts, something is wrong,
- * and the flow has to go before it takes the memory of the host.
+ * Passed bytes count in the receive buffer, so TCP's window holds the sender back. But while bytes
+ * of the other direction are still in the queue that both share, passed ones have to stand behind
+ * them, and count nowhere until the kernel's worker has run. That is short (see target_has_room);
+ * if it lasts, something is wrong, and the flow has to go before it takes the memory of the host.
  */
 static __always_inline bool unread_is_bounded(struct __sk_buff *skb)
 {

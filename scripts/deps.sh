@@ -8,6 +8,7 @@ declare -A sets=(
 	[build]='build-essential pkg-config libcjson-dev libc-ares-dev libbpf-dev bpftool clang llvm golang-go iproute2'
 	[check]='libcmocka-dev util-linux procps'
 	[lint]='clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck'
+	[man]='scdoc'
 	[bench]='haproxy nginx libnginx-mod-stream iperf3 python3'
 )
 services=(haproxy nginx)

@@ -94,7 +94,7 @@ static int bytes_acked(int fd, uint64_t *n)
 static int written(int fd, uint64_t *n)
 {
 	for (int i = 0; i < WRITTEN_TRIES; i++) {
-		uint64_t before, after;
+		uint64_t before = 0, after = 0;
 		int queued, rc = bytes_acked(fd, &before);
 
 		if (rc)
@@ -145,7 +145,7 @@ static bool is_drained(struct relay *r, int from)
 {
 	struct direction *d = &r->dir[from];
 	struct way *w = way_of(r, from);
-	uint64_t now, relayed, taken;
+	uint64_t now = 0, relayed, taken;
 
 	count_redirected(r, from);
 	d->in_kernel = MAX(d->in_kernel, 1);

@@ -367,7 +367,7 @@ static uint32_t ring_bytes(const struct sockmap_conf *c)
 	uint32_t bytes = (uint32_t)sysconf(_SC_PAGESIZE);
 
 	/* A ring that is filled to the last byte looks empty: so it has to be larger. */
-	while (bytes <= 2 * c->flows_per_worker * RING_ENTRY_BYTES)
+	while (bytes <= 2ul * c->flows_per_worker * RING_ENTRY_BYTES)
 		bytes *= 2;
 	return bytes;
 }

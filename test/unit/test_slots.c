@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Slots: the one that has rested longest comes first, none before it has rested, each use with a new generation. */
+/* Slots: the one that has rested longest comes first, none before it has rested, each use with a
+ * new generation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
