@@ -138,6 +138,32 @@ int relay_join(struct relay *r, const struct engine *engine, enum engine_reason 
 	return rc;
 }
 
+int direction_pump(struct relay *r, int from, int (*write_on)(struct relay *r, int from),
+		   ssize_t (*move)(struct relay *r, int from))
+{
+	struct direction *d = &r->dir[from];
+	const struct engine *engine = d->engine;
+	size_t budget = PUMP_BUDGET_BYTES;
+
+	if ((d->buffer || d->pipe) && r->side[!from].writable) {
+		int rc = write_on(r, from);
+
+		if (rc)
+			return rc;
+	}
+	while (r->side[from].readable && r->side[!from].writable && !d->eof &&
+	       d->engine == engine) {
+		ssize_t n = move(r, from);
+
+		if (n < 0)
+			return (int)n;
+		if ((size_t)n >= budget)
+			return PUMP_MORE;
+		budget -= (size_t)n;
+	}
+	return PUMP_WAIT;
+}
+
 static int pass_on_end(struct relay *r, int from)
 {
 	struct direction *d = &r->dir[from];

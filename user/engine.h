@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "loop.h"
 #include "pool.h"
@@ -202,6 +203,15 @@ bool relay_may_join(const struct relay *r);
 /* Joins, or does not and counts why not. 0 or -errno: then it stays on the engines of its
  * directions. */
 int relay_join(struct relay *r, const struct engine *engine, enum engine_reason reason);
+
+/*
+ * The pump of an engine that reads into something and writes from it: `write_on` writes what waits
+ * (0 or -errno), `move` does one read and one write (bytes read, 0 for nothing more now, or
+ * -errno). What the destination can't take stays in the source's socket, where TCP's window holds
+ * the sender back.
+ */
+int direction_pump(struct relay *r, int from, int (*write_on)(struct relay *r, int from),
+		   ssize_t (*move)(struct relay *r, int from)) must_check;
 
 /* Notes that a read brought n bytes: the average moves an eighth of the way. */
 static inline void direction_note_read(struct relay *r, struct direction *d, size_t n)

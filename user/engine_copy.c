@@ -129,7 +129,7 @@ static ssize_t move_by_peeking(struct relay *r, int from)
 	return n;
 }
 
-/* One read and one write. Bytes read, 0 for nothing, or -errno. */
+/* The same with one. */
 static ssize_t move_by_buffer(struct relay *r, int from, struct buffer *b)
 {
 	struct direction *d = &r->dir[from];
@@ -148,30 +148,17 @@ static ssize_t move_by_buffer(struct relay *r, int from, struct buffer *b)
 	return rc ? rc : n;
 }
 
+/* One read and one write. Bytes read, 0 for nothing, or -errno. */
+static ssize_t copy_move(struct relay *r, int from)
+{
+	struct buffer *b = buffer_get(&r->pools->buffers);
+
+	return b ? move_by_buffer(r, from, b) : move_by_peeking(r, from);
+}
+
 static int copy_pump(struct relay *r, int from)
 {
-	struct direction *d = &r->dir[from];
-	size_t budget = PUMP_BUDGET_BYTES;
-
-	if (d->buffer && r->side[!from].writable) {
-		int rc = flush(r, from);
-
-		if (rc)
-			return rc;
-	}
-	/* What the destination can't take stays in the source's socket, where TCP's window holds it
-	 * back. */
-	while (r->side[from].readable && r->side[!from].writable && !d->eof) {
-		struct buffer *b = buffer_get(&r->pools->buffers);
-		ssize_t n = b ? move_by_buffer(r, from, b) : move_by_peeking(r, from);
-
-		if (n < 0)
-			return (int)n;
-		if ((size_t)n >= budget)
-			return PUMP_MORE;
-		budget -= (size_t)n;
-	}
-	return PUMP_WAIT;
+	return direction_pump(r, from, flush, copy_move);
 }
 
 const struct engine engine_copy = {

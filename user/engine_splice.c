@@ -98,12 +98,23 @@ static int drain(struct relay *r, int from)
 	return 0;
 }
 
-/* One fill and one drain. Bytes read, 0 for nothing, or -errno. */
-static ssize_t move_by_pipe(struct relay *r, int from)
+/* One fill and one drain. Bytes read, 0 for nothing or when it has gone to copy, or -errno. */
+static ssize_t splice_move(struct relay *r, int from)
 {
-	ssize_t n = fill(r, from);
+	struct direction *d = &r->dir[from];
+	ssize_t n;
 	int rc;
 
+	if (r->side[from].urgent) {
+		direction_switch(r, from, &engine_copy, ENGINE_URGENT_DATA);
+		return 0;
+	}
+	d->pipe = pipe_get(&r->pools->pipes);
+	if (!d->pipe) {
+		direction_switch(r, from, &engine_copy, ENGINE_NO_PIPE);
+		return 0;
+	}
+	n = fill(r, from);
 	if (n <= 0) {
 		splice_stop(r, from);
 		return n;
@@ -114,35 +125,7 @@ static ssize_t move_by_pipe(struct relay *r, int from)
 
 static int splice_pump(struct relay *r, int from)
 {
-	struct direction *d = &r->dir[from];
-	size_t budget = PUMP_BUDGET_BYTES;
-
-	if (d->pipe && r->side[!from].writable) {
-		int rc = drain(r, from);
-
-		if (rc)
-			return rc;
-	}
-	while (r->side[from].readable && r->side[!from].writable && !d->eof) {
-		ssize_t n;
-
-		if (r->side[from].urgent) {
-			direction_switch(r, from, &engine_copy, ENGINE_URGENT_DATA);
-			return PUMP_WAIT;
-		}
-		d->pipe = pipe_get(&r->pools->pipes);
-		if (!d->pipe) {
-			direction_switch(r, from, &engine_copy, ENGINE_NO_PIPE);
-			return PUMP_WAIT;
-		}
-		n = move_by_pipe(r, from);
-		if (n < 0)
-			return (int)n;
-		if ((size_t)n >= budget)
-			return PUMP_MORE;
-		budget -= (size_t)n;
-	}
-	return PUMP_WAIT;
+	return direction_pump(r, from, drain, splice_move);
 }
 
 const struct engine engine_splice = {

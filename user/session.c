@@ -15,19 +15,6 @@
 
 #define SIDE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
-bool fd_budget_take(struct fd_budget *b, int64_t n)
-{
-	if (atomic_fetch_sub(&b->left, n) >= n)
-		return true;
-	atomic_fetch_add(&b->left, n);
-	return false;
-}
-
-void fd_budget_give(struct fd_budget *b, int64_t n)
-{
-	atomic_fetch_add(&b->left, n);
-}
-
 /* From each state, the states that may follow it. */
 #define TO(state) (1u << (state))
 static const unsigned int transitions[N_SESSION_STATES] = {

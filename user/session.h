@@ -31,8 +31,19 @@ struct fd_budget {
 	_Atomic int64_t left;
 };
 
-bool fd_budget_take(struct fd_budget *b, int64_t n);
-void fd_budget_give(struct fd_budget *b, int64_t n);
+static inline void fd_budget_give(struct fd_budget *b, int64_t n)
+{
+	atomic_fetch_add(&b->left, n);
+}
+
+/* False: there are not so many, and none is taken. */
+static inline bool fd_budget_take(struct fd_budget *b, int64_t n)
+{
+	if (atomic_fetch_sub(&b->left, n) >= n)
+		return true;
+	fd_budget_give(b, n);
+	return false;
+}
 
 /* What the sessions of one worker share. */
 struct session_ctx {
