@@ -29,7 +29,6 @@ struct proxy {
 	struct names *names;
 	struct fd_budget fds;
 	struct sockmap *sockmap; /* NULL: the engine is off */
-	bool sockmap_pays;
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
@@ -153,17 +152,18 @@ static bool wants_sockmap(const struct proxy *p)
 }
 
 /* It only ever takes over what copy has begun: where it can't be had, flows stay on copy. */
-static void start_sockmap(struct proxy *p, size_t n_workers)
+static void start_sockmap(struct proxy *p)
 {
+	uint32_t n = (uint32_t)p->workers.n;
 	struct probe_report report = { 0 };
 	struct sockmap_conf conf = {
-		.workers = (uint32_t)n_workers,
-		.flows_per_worker =
-			(p->config->sockmap_flows + (uint32_t)n_workers - 1) / (uint32_t)n_workers,
+		.workers = n,
+		.flows_per_worker = (p->config->sockmap_flows + n - 1) / n,
 		.backlog_cap_bytes = p->config->sockmap_backlog_kib * 1024,
 		.pin = true,
 	};
 	char why[192], how[192];
+	int rc;
 
 	if (!wants_sockmap(p))
 		return;
@@ -172,11 +172,15 @@ static void start_sockmap(struct proxy *p, size_t n_workers)
 		log_engine(&engine_sockmap, false, why);
 		return;
 	}
-	p->sockmap_pays = report.sockmap_pays;
+	rc = workers_use_sockmap(&p->workers, p->sockmap, report.sockmap_pays);
+	if (rc) {
+		log_engine(&engine_sockmap, false, strerror(-rc));
+		return;
+	}
 	snprintf(how, sizeof(how), "%s; %u flows in %llu KiB of kernel memory; %s",
 		 engine_sockmap.summary, conf.workers * conf.flows_per_worker,
 		 (unsigned long long)sockmap_memory(p->sockmap) / 1024,
-		 p->sockmap_pays ? "auto uses it" : "not faster here, so auto does not use it");
+		 report.sockmap_pays ? "auto uses it" : "not faster here, so auto does not use it");
 	log_engine(&engine_sockmap, true, how);
 }
 
@@ -189,12 +193,7 @@ static int init_workers(struct proxy *p)
 		.fds = &p->fds,
 		.access_log = p->config->access_log,
 	};
-	int rc;
-
-	start_sockmap(p, n);
-	conf.sockmap = p->sockmap;
-	conf.sockmap_pays = p->sockmap_pays;
-	rc = ports_plan_fds(conf.max_listeners, n, &conf.max_pipes, &p->fds);
+	int rc = ports_plan_fds(conf.max_listeners, n, &conf.max_pipes, &p->fds);
 	return rc ? rc : workers_init(&p->workers, n, &conf);
 }
 
@@ -408,9 +407,11 @@ static int start(struct proxy *p)
 	rc = init_workers(p);
 	if (rc)
 		return rc;
+	/* Before the probe, which takes its time: clients may queue meanwhile. */
 	rc = ports_open(&p->ports, p->apps, p->n_apps, &p->workers);
 	if (rc)
 		return rc;
+	start_sockmap(p);
 	for (size_t i = 0; i < p->n_apps; i++)
 		log_app(&p->apps[i]);
 	rc = open_admin(p);

@@ -89,11 +89,6 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 		return rc;
 	w->sessions.pools.loop = &w->loop;
 	w->sessions.pools.wake = session_wake;
-	w->sessions.pools.sockmap_pays = conf->sockmap && conf->sockmap_pays;
-	if (conf->sockmap)
-		rc = sockmap_share_open(conf->sockmap, conf->index, &w->sessions.pools);
-	if (rc)
-		return rc;
 	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -101,6 +96,12 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 	if (rc)
 		close(fd);
 	return rc;
+}
+
+int worker_use_sockmap(struct worker *w, uint32_t index, struct sockmap *m, bool pays)
+{
+	w->sessions.pools.sockmap_pays = pays;
+	return sockmap_share_open(m, index, &w->sessions.pools);
 }
 
 void worker_close(struct worker *w)

@@ -14,6 +14,7 @@
 #include "listener.h"
 #include "session.h"
 
+struct sockmap;
 struct worker;
 
 struct message {
@@ -38,9 +39,6 @@ struct worker {
 
 struct worker_conf {
 	size_t max_listeners, max_buffers, max_pipes;
-	struct sockmap *sockmap; /* NULL: the engine is off */
-	bool sockmap_pays;       /* see probe_cost.h */
-	uint32_t index;
 	struct fd_budget *fds;
 	bool access_log;
 	int done_fd;
@@ -49,6 +47,9 @@ struct worker_conf {
 
 /* 0 or -errno; worker_close() takes it in either case. */
 int worker_init(struct worker *w, const struct worker_conf *conf) must_check;
+/* Before the start: its flows may join `m`, which outlives it; pays: see probe_cost.h. 0 or -errno.
+ */
+int worker_use_sockmap(struct worker *w, uint32_t index, struct sockmap *m, bool pays) must_check;
 int worker_start(struct worker *w, unsigned int index) must_check;
 void worker_close(struct worker *w); /* the thread must have ended, or not have been started */
 void worker_join(struct worker *w);

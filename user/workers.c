@@ -21,7 +21,6 @@ int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf)
 
 		own.done_fd = ws->done_fd;
 		own.seed = rng_seed(i + 1);
-		own.index = (uint32_t)i;
 		rc = worker_init(&ws->list[i], &own);
 		ws->n_inited++;
 		if (rc) {
@@ -30,6 +29,15 @@ int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf)
 		}
 	}
 	return 0;
+}
+
+int workers_use_sockmap(struct workers *ws, struct sockmap *m, bool pays)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ws->n; i++)
+		rc = worker_use_sockmap(&ws->list[i], (uint32_t)i, m, pays);
+	return rc;
 }
 
 int workers_start(struct workers *ws)

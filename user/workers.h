@@ -18,6 +18,9 @@ struct workers {
 /* conf: without done_fd, seed and index. 0 or -errno, logged; workers_close() takes it in either
  * case. */
 int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf) must_check;
+/* Before the start; see worker_use_sockmap(). 0 or -errno: `m` must not be closed before the
+ * workers. */
+int workers_use_sockmap(struct workers *ws, struct sockmap *m, bool pays) must_check;
 int workers_start(struct workers *ws) must_check; /* 0 or -errno, logged */
 void workers_drain(struct workers *ws);
 void workers_stop(struct workers *ws, enum close_reason reason);
