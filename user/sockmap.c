@@ -46,6 +46,8 @@ struct sockmap_ring {
 /* --- load ------------------------------------------------------------------------------------ */
 
 static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+	printf_like(2, 0);
+static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char line[512];
 	int n;
