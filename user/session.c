@@ -78,8 +78,6 @@ static void update_timer(struct session *s)
 
 /* --- connect --------------------------------------------------------------------------------- */
 
-static void connect_next(struct session *s);
-static void on_backend_event(struct watch *w, uint32_t events);
 static void start_relaying(struct session *s);
 
 static void leave_backend(struct session *s)
