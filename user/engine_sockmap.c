@@ -193,16 +193,38 @@ static void watch_what_passes(struct relay *r)
 	}
 }
 
+/*
+ * Nothing was sent yet of what is passed from now on, and bytes that were redirected before it may
+ * still be on their way to the destination's TCP.
+ */
+static void drain_first(struct relay *r, int from)
+{
+	struct way *w = way_of(r, from);
+
+	w->turns = 0;
+	w->stalled_since_ns = r->pools->loop->now_ns;
+	r->dir[from].in_kernel = 1;
+}
+
+/*
+ * From resumed to passing. resume_at is taken back first, under the source's lock: else a segment
+ * that comes while the redirected ones are waited for could be redirected too, and the next one be
+ * passed and overtake it. When the program redirects after that, there is nothing to pass (the word
+ * was an old one), unless the source has ended: then what it has redirected is all, and the end is
+ * read here.
+ */
 static void pass(struct relay *r, int from)
 {
 	struct way *w = way_of(r, from);
 
 	if (w->passing)
 		return;
+	WRITE_RECORD(w, resume_at, SHUNT_RESUME_NEVER);
+	kick(r->side[from].watch.fd);
+	if (READ_RECORD(w, mode) == SHUNT_REDIRECT && !r->side[from].hangup)
+		return;
 	w->passing = true;
-	w->turns = 0;
-	w->stalled_since_ns = r->pools->loop->now_ns;
-	r->dir[from].in_kernel = 1;
+	drain_first(r, from);
 	/* Nobody has watched: the next calls will tell. */
 	r->side[from].readable = r->side[!from].writable = true;
 	watch_what_passes(r);
@@ -211,8 +233,9 @@ static void pass(struct relay *r, int from)
 /*
  * All that was passed has been sent: lets the program redirect what comes next. A segment may be
  * passed before it sees `resume_at`; but each verdict runs under the source's lock, which kick()
- * takes after that was published. So what `passed` says after it is final, if it is what was sent;
- * and if not, the bytes will bring an edge.
+ * takes after that was published. So what `passed` says after it is final, if it is what was sent.
+ * If not, the bytes will bring an edge; and before them others may have been redirected, when the
+ * program has seen `resume_at` and then met a full target.
  */
 static void resume(struct relay *r, int from)
 {
@@ -221,8 +244,10 @@ static void resume(struct relay *r, int from)
 
 	WRITE_RECORD(w, resume_at, sent);
 	kick(r->side[from].watch.fd);
-	if (READ_RECORD(w, passed) != sent)
+	if (READ_RECORD(w, passed) != sent) {
+		drain_first(r, from);
 		return;
+	}
 	w->passing = false;
 	watch_what_passes(r);
 }

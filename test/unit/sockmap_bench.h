@@ -50,13 +50,13 @@ static char skip_reason[256];
 		}                                                                                  \
 	} while (0)
 
-static uint8_t byte_at(int stream, size_t offset)
+static inline uint8_t byte_at(int stream, size_t offset)
 {
 	return (uint8_t)((offset * 2654435761u) >> 13) ^ (uint8_t)(offset >> 8) ^
 	       (uint8_t)(stream * 0x5a);
 }
 
-static struct sockmap *open_map(uint32_t flows, uint32_t cap)
+static inline struct sockmap *open_map(uint32_t flows, uint32_t cap)
 {
 	struct sockmap_conf conf = {
 		.workers = 1,
@@ -70,7 +70,7 @@ static struct sockmap *open_map(uint32_t flows, uint32_t cap)
 	return m;
 }
 
-static void bench_open(struct bench *b, uint32_t cap, const struct trial_conf *conf)
+static inline void bench_open(struct bench *b, uint32_t cap, const struct trial_conf *conf)
 {
 	*b = (struct bench){ .rng = SEED };
 	if (conf)
@@ -84,27 +84,35 @@ static void bench_open(struct bench *b, uint32_t cap, const struct trial_conf *c
 	assert_int_equal(trial_open(&b->trial, &b->conf), 0);
 }
 
-static void bench_close(struct bench *b)
+static inline void bench_close(struct bench *b)
 {
 	trial_close(&b->trial);
 	assert_int_equal(sockmap_entries(b->map), 0);
 	sockmap_close(b->map);
 }
 
-static void turn(struct bench *b, int wait_ms)
+static inline void turn(struct bench *b, int wait_ms)
 {
 	assert_int_equal(trial_turn(&b->trial, wait_ms), 0);
 }
 
-static bool is_resumed(struct bench *b, int from)
+static inline bool is_resumed(struct bench *b, int from)
 {
 	const struct shunt_direction *d = relay_sockmap_direction(&b->trial.relay, from);
 
 	return d && (d->mode == SHUNT_REDIRECT || d->resume_at == d->passed);
 }
 
+/* Holds up both targets' TCP, where the program does not see it. */
+static inline void limit_unsent(struct bench *b, int bytes)
+{
+	for (int i = 0; i < 2; i++)
+		setsockopt(b->trial.relay.side[i].watch.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes,
+			   sizeof(bytes));
+}
+
 /* Until the kernel has both directions. */
-static void join(struct bench *b)
+static inline void join(struct bench *b)
 {
 	for (int i = 0; i < 200 && !(is_resumed(b, 0) && is_resumed(b, 1)); i++)
 		turn(b, 5);
@@ -112,7 +120,7 @@ static void join(struct bench *b)
 	turn(b, 0);
 }
 
-static size_t outer_send(struct bench *b, int i, size_t len)
+static inline size_t outer_send(struct bench *b, int i, size_t len)
 {
 	static uint8_t chunk[CHUNK_MAX];
 	ssize_t n;
@@ -132,7 +140,7 @@ static size_t outer_send(struct bench *b, int i, size_t len)
 }
 
 /* 0: nothing now; -1: the end. */
-static ssize_t outer_receive(struct bench *b, int i, size_t len)
+static inline ssize_t outer_receive(struct bench *b, int i, size_t len)
 {
 	static uint8_t chunk[CHUNK_MAX];
 	ssize_t n = recv(b->trial.outer[i], chunk, len, MSG_DONTWAIT);
@@ -147,7 +155,7 @@ static ssize_t outer_receive(struct bench *b, int i, size_t len)
 	return n == 0 ? -1 : MAX(n, 0);
 }
 
-static void receive_all(struct bench *b, int i, size_t total)
+static inline void receive_all(struct bench *b, int i, size_t total)
 {
 	for (int k = 0; k < 20000 && b->received[i] < total; k++) {
 		turn(b, 1);
@@ -157,13 +165,13 @@ static void receive_all(struct bench *b, int i, size_t total)
 	assert_int_equal(b->received[i], total);
 }
 
-static size_t random_size(struct bench *b)
+static inline size_t random_size(struct bench *b)
 {
 	return 1 + rng_below(&b->rng, rng_below(&b->rng, 4) ? 4000 : CHUNK_MAX);
 }
 
 /* Both directions at once, with random chunks and readers that stop now and then. */
-static void exchange(struct bench *b, size_t total)
+static inline void exchange(struct bench *b, size_t total)
 {
 	bool reads[2] = { true, true };
 
@@ -191,7 +199,7 @@ struct variant {
 
 /* What of a direction's bytes neither end has in its own buffers: the kernel has them for the
  * relay. */
-static size_t in_between(struct bench *b, int from)
+static inline size_t in_between(struct bench *b, int from)
 {
 	int unsent = 0, unread = 0;
 
@@ -201,7 +209,7 @@ static size_t in_between(struct bench *b, int from)
 }
 
 /* Not more than the relay's own two TCP buffers may hold, the cap, and 1 MiB. */
-static void assert_bounded(struct bench *b, int from, uint32_t cap)
+static inline void assert_bounded(struct bench *b, int from, uint32_t cap)
 {
 	int sndbuf, rcvbuf;
 	socklen_t len = sizeof(int);
@@ -216,7 +224,7 @@ static void assert_bounded(struct bench *b, int from, uint32_t cap)
 	assert_true(held <= (size_t)sndbuf + (size_t)rcvbuf + cap + MIB);
 }
 
-static void print_records(struct bench *b)
+static inline void print_records(struct bench *b)
 {
 	for (int i = 0; i < 2; i++) {
 		const struct shunt_direction *d = relay_sockmap_direction(&b->trial.relay, i);

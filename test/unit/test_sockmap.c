@@ -24,13 +24,6 @@ static void bytes_are_exact(void **state)
 	bench_close(&b);
 }
 
-static void limit_unsent(struct bench *b, int bytes)
-{
-	for (int i = 0; i < 2; i++)
-		setsockopt(b->trial.relay.side[i].watch.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes,
-			   sizeof(bytes));
-}
-
 /* The events that are waited for on a side, as the kernel shows them. */
 static uint32_t watched_events(struct bench *b, int side)
 {
