@@ -129,6 +129,7 @@ enum wire_refusal {
 	WIRE_MSS,           /* the backend takes only smaller segments than the client was told */
 	WIRE_NO_ROUTE,      /* a socket has no cached route to send by */
 	WIRE_TABLE_FULL,    /* the map of legs */
+	WIRE_FAILED,        /* not the program's answer: it could not be asked */
 	N_WIRE_REFUSALS
 };
 

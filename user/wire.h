@@ -22,7 +22,7 @@
 
 /* An entry of a flow that has ended answers late packets for so long, and its record is not used
  * again. */
-#define WIRE_LINGER_NS (10 * NSEC_PER_SEC)
+#define WIRE_LINGER_NS (2 * NSEC_PER_SEC)
 
 struct wire_conf {
 	uint32_t flows;          /* capacity; pins of a daemon before keep theirs */
@@ -95,9 +95,6 @@ void wire_end(struct wire *w, uint32_t flow, uint64_t now_ns);
 void wire_give(struct wire *w, uint32_t flow, uint64_t now_ns);
 /* Routes have changed: looks up by which device each joined leg leaves now. Flows that changed. */
 size_t wire_reroute(struct wire *w);
-
-/* A phrase for the operator. */
-const char *wire_refusal_text(enum wire_refusal r);
 
 /* --- flows of a daemon before ---------------------------------------------------------------- */
 
