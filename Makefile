@@ -38,7 +38,7 @@ HAVE_BPF := $(if $(and $(BPFTOOL),$(VMLINUX_BTF),$(shell command -v $(CLANG)),$(
 	    pkg-config --exists libbpf 2>/dev/null && echo yes))
 BPF_O := build/bpf
 
-LIBS := libcjson libcares $(if $(HAVE_BPF),libbpf)
+LIBS := libcjson libcares libmicrohttpd $(if $(HAVE_BPF),libbpf)
 HAVE_LIBS := $(shell pkg-config --exists $(LIBS) 2>/dev/null && echo yes)
 GIT_VERSION := $(if $(wildcard .git),$(shell git describe --always --dirty --match 'v$(VERSION)' 2>/dev/null))
 SHUNT_VERSION := $(if $(filter v%,$(GIT_VERSION)),$(GIT_VERSION:v%=%),$(VERSION)$(GIT_VERSION:%=-g%))

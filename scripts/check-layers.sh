@@ -9,12 +9,12 @@ cd "${1:-$(dirname "$0")/../user}"
 
 # From the ground up; a * stands for any ending.
 floors=(
-	'util list log log_* addr histogram table client'
+	'util list log log_* addr histogram buckets table client'
 	'net timer loop pool slots'
 	'config config_* reason backend app balancer resolver load load_* lab'
 	'sockmap sockmap_* engine engine_* trial probe probe_* names'
 	'session session_* listener'
-	'worker workers ports flows admin admin_* proxy bench bench_*'
+	'worker workers ports flows admin admin_* metrics metrics_* http proxy bench bench_*'
 	'main command command_*'
 )
 status=0

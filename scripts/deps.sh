@@ -5,13 +5,13 @@
 set -euo pipefail
 
 declare -A sets=(
-	[build]='build-essential pkg-config libcjson-dev libc-ares-dev libbpf-dev bpftool clang llvm golang-go iproute2'
-	[check]='libcmocka-dev util-linux procps'
+	[build]='build-essential pkg-config libcjson-dev libc-ares-dev libmicrohttpd-dev libbpf-dev bpftool clang llvm golang-go iproute2'
+	[check]='libcmocka-dev util-linux procps prometheus'
 	[lint]='clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck'
 	[man]='scdoc'
 	[bench]='haproxy nginx libnginx-mod-stream iperf3 python3'
 )
-services=(haproxy nginx)
+services=(haproxy nginx prometheus)
 
 die() {
 	printf 'deps.sh: %s\n' "$*" >&2

@@ -135,14 +135,6 @@ static void put_engines(cJSON *row, const struct flows *flows)
 	free(tally);
 }
 
-static const char *const segment_names[N_SHUNT_COUNTERS] = {
-	[SHUNT_REDIRECTED] = "redirected",         [SHUNT_PASSED_NOT_DRY] = "passed_not_dry",
-	[SHUNT_PASSED_FULL] = "passed_full",       [SHUNT_PASSED_NO_TARGET] = "passed_no_target",
-	[SHUNT_PASSED_UNKNOWN] = "passed_unknown", [SHUNT_EVENT_LOST] = "event_lost",
-	[SHUNT_DROPPED_FIN] = "dropped_fin",       [SHUNT_DROPPED_BROKEN] = "dropped_broken",
-	[SHUNT_DROPPED_MISSED] = "dropped_missed", [SHUNT_DROPPED_UNREAD] = "dropped_unread",
-};
-
 /* What the verdict program did with segments, and the flows that it could not get, by why not. */
 static void put_sockmap(cJSON *row, const struct admin_context *c)
 {
@@ -153,7 +145,7 @@ static void put_sockmap(cJSON *row, const struct admin_context *c)
 		return;
 	object = cJSON_AddObjectToObject(row, "sockmap_segments");
 	for (size_t i = 0; i < N_SHUNT_COUNTERS; i++)
-		put_u64(object, segment_names[i], segments[i]);
+		put_u64(object, sockmap_counter_names[i], segments[i]);
 	for (size_t w = 0; w < c->workers->n; w++)
 		for (size_t i = 0; i < N_ENGINE_REASONS; i++)
 			refused[i] += load(&c->workers->list[w].sessions.pools.refused[i]);
@@ -175,6 +167,7 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	put_str(row, "version", c->version);
 	put_u64(row, "pid", (uint64_t)getpid());
 	put_ms(row, "uptime_ms", clock_ns() - r->started_ns);
+	put_str(row, "state", workers_state(c->workers));
 	put_u64(row, "workers", c->workers->n);
 	put_u64(row, "apps", c->n_apps);
 	put_u64(row, "sessions", flows_count(r->flows));
@@ -221,16 +214,6 @@ static void put_ports(cJSON *row, const struct app_conf *conf)
 	put_str(row, "ports", text);
 }
 
-static bool is_up(const struct backend *b)
-{
-	const struct endpoint_set *set = atomic_load(&b->set);
-
-	for (size_t i = 0; set && i < set->n; i++)
-		if (!atomic_load(&set->endpoint[i].failures))
-			return true;
-	return false;
-}
-
 bool admin_row_app(struct admin_request *r, cJSON *row)
 {
 	const struct app *app = next_app(r);
@@ -241,7 +224,7 @@ bool admin_row_app(struct admin_request *r, cJSON *row)
 		return false;
 	add_app(&totals, app);
 	for (size_t i = 0; i < app->n_backends; i++)
-		up += is_up(&app->backends[i]);
+		up += backend_endpoints_up(&app->backends[i]) > 0;
 	put_str(row, "app", app->conf->name);
 	put_ports(row, app->conf);
 	put_str(row, "balance", app->conf->balance);
@@ -299,7 +282,7 @@ bool admin_row_backend(struct admin_request *r, cJSON *row)
 	put_str(row, "app", app->conf->name);
 	put_str(row, "target", b->conf->text);
 	put_u64(row, "weight", b->conf->weight);
-	put_str(row, "state", !set ? "unresolved" : is_up(b) ? "up" : "down");
+	put_str(row, "state", !set ? "unresolved" : backend_endpoints_up(b) ? "up" : "down");
 	put_u64(row, "active", atomic_load(&b->active));
 	put_u64(row, "connects", load(&b->connects));
 	put_u64(row, "failures", load(&b->failures));

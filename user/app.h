@@ -8,6 +8,7 @@
 #define SHUNT_APP_H
 
 #include "backend.h"
+#include "buckets.h"
 #include "reason.h"
 
 struct balancer;
@@ -26,6 +27,8 @@ struct app {
 	_Atomic uint32_t active; /* sessions */
 	_Atomic uint64_t accepted, failovers;
 	_Atomic uint64_t closed[N_CLOSE_REASONS];
+	struct buckets connect_time; /* of each connect that succeeded: connect_bounds */
+	struct buckets duration;     /* of each connection that had a backend: connection_bounds */
 };
 
 /* `conf`, and what balancer and engine point to, must outlive it. */

@@ -80,6 +80,16 @@ bool backend_usable(const struct backend *b, uint64_t now_ns)
 	return false;
 }
 
+size_t backend_endpoints_up(const struct backend *b)
+{
+	const struct endpoint_set *set = set_of(b);
+	size_t up = 0;
+
+	for (size_t i = 0; set && i < set->n; i++)
+		up += !atomic_load_explicit(&set->endpoint[i].failures, memory_order_relaxed);
+	return up;
+}
+
 void backend_walk_begin(struct backend *b, struct endpoint_walk *w)
 {
 	const struct endpoint_set *set = set_of(b);

@@ -61,6 +61,8 @@ struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr 
 /* Has it an endpoint that is up, or down with its trial due? */
 bool backend_usable(const struct backend *b, uint64_t now_ns);
 bool backend_resolved(const struct backend *b);
+/* Endpoints that are not marked down. On the main thread, which is the one that frees sets. */
+size_t backend_endpoints_up(const struct backend *b);
 
 /*
  * A walk over a backend's endpoints, starting at each in turn: none is visited twice. Those that

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config_admin.h"
 #include "config_json.h"
 #include "config_ports.h"
 #include "config_read.h"
@@ -38,8 +39,8 @@ static struct parser *parser_of(struct reader *r)
 	return container_of(r, struct parser, reader);
 }
 
-static key_reader read_log, read_sockmap, read_admin, read_socket, read_defaults, note_apps,
-	read_name, read_ports, read_targets, read_listen, read_address;
+static key_reader read_log, read_sockmap, read_admin, read_defaults, note_apps, read_name,
+	read_ports, read_targets, read_listen, read_address;
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -106,8 +107,11 @@ static const struct key sockmap_keys[] = {
 };
 
 static const struct key admin_keys[] = {
-	{ "Socket", read_socket,
+	{ "Socket", read_admin_socket,
 	  .must = "an absolute path of at most 107 bytes, or \"\" for no socket" },
+	{ "Http", read_admin_http,
+	  .must = "a port of the loopback (1 to 65535), an address with a port such as "
+		  "\"192.0.2.1:9640\" or \"[::1]:9640\", or \"\" for none" },
 };
 _Static_assert(ADMIN_SOCKET_MAX_BYTES == 107, "as the message says");
 
@@ -300,23 +304,6 @@ static void read_section(struct reader *r, const struct key *key, const struct j
 static void read_log(struct reader *r, const struct key *key, const struct json *v, void *config)
 {
 	read_section(r, key, v, &log_kind, config);
-}
-
-static void read_socket(struct reader *r, const struct key *key, const struct json *v, void *config)
-{
-	struct config *c = config;
-	const char *path;
-
-	if (!reader_type(r, v, key->name, cJSON_String, key->must))
-		return;
-	path = v->item->valuestring;
-	if ((*path && *path != '/') || strlen(path) > ADMIN_SOCKET_MAX_BYTES) {
-		reader_reject(r, v, key->name, cJSON_String, key->must);
-		return;
-	}
-	free(c->admin_socket);
-	c->admin_socket = xstrdup(path);
-	c->admin_socket_is_default = false;
 }
 
 static void read_sockmap(struct reader *r, const struct key *key, const struct json *v,

@@ -84,6 +84,7 @@ struct config {
 	bool access_log;
 	char *admin_socket;           /* an absolute path; "": none */
 	bool admin_socket_is_default; /* no Admin.Socket given: that it can't be made is no error */
+	struct addr admin_http;       /* where metrics are told; AF_UNSPEC: nowhere */
 	struct app_conf *apps;
 	size_t n_apps;
 };

@@ -8,8 +8,8 @@
 #include "net.h"
 
 /* Open files that are neither listeners, sessions nor pipes: stdio, epoll, events, name servers'
- * sockets, log, the admin socket and its clients, BPF maps. */
-#define FDS_RESERVED 84
+ * sockets, log, the admin socket, HTTP and their clients, BPF maps. */
+#define FDS_RESERVED 104
 /* Its epoll and its mailbox; the ring of the sockmap engine, which has two. */
 #define FDS_PER_WORKER 4
 /* Pipes are worth less than sessions: all of them together take at most this share of the open

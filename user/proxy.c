@@ -11,6 +11,7 @@
 #include "admin.h"
 #include "balancer.h"
 #include "engine_sockmap.h"
+#include "http.h"
 #include "log.h"
 #include "names.h"
 #include "ports.h"
@@ -32,10 +33,11 @@ struct proxy {
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
+	struct http *http;   /* NULL: none */
 	struct watch signals, worker_done;
 	struct work check_names;
 	struct timer first_answers, drain_timeout;
-	bool draining, failed;
+	bool failed;
 };
 
 struct config_vocabulary proxy_vocabulary(void)
@@ -211,15 +213,9 @@ static void log_ready(const struct proxy *p)
 
 /* --- starting: when the names have had their chance, the workers begin to accept ---------------- */
 
-static void stop_now(struct proxy *p, enum close_reason reason)
-{
-	p->draining = true;
-	workers_stop(&p->workers, reason);
-}
-
 static void start_accepting(struct proxy *p)
 {
-	if (p->workers.running || p->draining)
+	if (p->workers.running || p->workers.draining)
 		return;
 	timer_disarm(&p->loop.timers, &p->first_answers);
 	if (!workers_start(&p->workers)) {
@@ -227,7 +223,7 @@ static void start_accepting(struct proxy *p)
 		return;
 	}
 	p->failed = true;
-	stop_now(p, CLOSE_STOPPED);
+	workers_stop(&p->workers, CLOSE_STOPPED);
 }
 
 static void on_check_names(struct work *w)
@@ -261,7 +257,7 @@ static void on_retire(void *arg, struct endpoint_set *set)
 
 static void stop_if_done(struct proxy *p)
 {
-	if (p->draining && workers_all_done(&p->workers))
+	if (p->workers.draining && workers_all_done(&p->workers))
 		loop_stop(&p->loop);
 }
 
@@ -270,7 +266,7 @@ static void on_drain_timeout(struct timer *t)
 	struct proxy *p = container_of(t, struct proxy, drain_timeout);
 
 	log_warning("DrainTimeout has passed: closing the connections that are left");
-	stop_now(p, CLOSE_DRAIN_TIMEOUT);
+	workers_stop(&p->workers, CLOSE_DRAIN_TIMEOUT);
 }
 
 static void drain(struct proxy *p)
@@ -278,7 +274,6 @@ static void drain(struct proxy *p)
 	uint32_t limit_ms = p->config->drain_timeout_ms;
 
 	log_notice("draining: no new connections; established ones run to their end");
-	p->draining = true;
 	workers_drain(&p->workers);
 	if (limit_ms)
 		loop_arm_in(&p->loop, &p->drain_timeout, limit_ms * NSEC_PER_MSEC);
@@ -294,11 +289,11 @@ static void on_signal(struct watch *w, uint32_t events)
 		return;
 	if (info.ssi_signo == SIGHUP) {
 		log_warning("SIGHUP: this version can't reload; nothing has changed");
-	} else if (info.ssi_signo == SIGTERM && !p->draining) {
+	} else if (info.ssi_signo == SIGTERM && !p->workers.draining) {
 		drain(p);
 	} else {
 		log_notice("stopping: closing all connections");
-		stop_now(p, CLOSE_STOPPED);
+		workers_stop(&p->workers, CLOSE_STOPPED);
 	}
 	stop_if_done(p);
 }
@@ -312,9 +307,9 @@ static void on_worker_done(struct watch *w, uint32_t events)
 	if (read(w->fd, &count, sizeof(count)) < 0)
 		return;
 	workers_run_orphans(&p->workers);
-	if (!p->draining) { /* a worker ended by itself: it has said why */
+	if (!p->workers.draining) { /* a worker ended by itself: it has said why */
 		p->failed = true;
-		stop_now(p, CLOSE_INTERNAL);
+		workers_stop(&p->workers, CLOSE_INTERNAL);
 	}
 	stop_if_done(p);
 }
@@ -342,23 +337,15 @@ static int watch_signals(struct proxy *p)
 
 /* --- admin ----------------------------------------------------------------------------------- */
 
-static int open_admin(struct proxy *p)
+static int open_socket(struct proxy *p, const struct admin_context *context)
 {
 	const struct config *c = p->config;
-	struct admin_context context = {
-		.version = p->version,
-		.apps = p->apps,
-		.n_apps = p->n_apps,
-		.workers = &p->workers,
-		.fds = &p->fds,
-		.sockmap = p->sockmap,
-	};
 	char why[256];
 	int rc;
 
 	if (!*c->admin_socket)
 		return 0;
-	rc = admin_open(&p->loop, c->admin_socket, &context, &p->admin, why, sizeof(why));
+	rc = admin_open(&p->loop, c->admin_socket, context, &p->admin, why, sizeof(why));
 	if (rc && !c->admin_socket_is_default) {
 		log_error("the admin socket %s can't be made: %s", c->admin_socket, why);
 		return rc;
@@ -370,6 +357,38 @@ static int open_admin(struct proxy *p)
 	else
 		log_info("admin socket: %s", c->admin_socket);
 	return 0;
+}
+
+static int open_http(struct proxy *p, const struct admin_context *context)
+{
+	const struct addr *at = &p->config->admin_http;
+	char text[ADDR_TEXT_MAX], why[256];
+	int rc;
+
+	if (at->sa.sa_family == AF_UNSPEC)
+		return 0;
+	addr_format(at, text);
+	rc = http_open(&p->loop, at, context, &p->http, why, sizeof(why));
+	if (rc)
+		log_error("Admin.Http: can't listen on %s: %s", text, why);
+	else
+		log_info("metrics: http://%s/metrics", text);
+	return rc;
+}
+
+static int open_admin(struct proxy *p)
+{
+	const struct admin_context context = {
+		.version = p->version,
+		.apps = p->apps,
+		.n_apps = p->n_apps,
+		.workers = &p->workers,
+		.fds = &p->fds,
+		.sockmap = p->sockmap,
+	};
+	int rc = open_socket(p, &context);
+
+	return rc ? rc : open_http(p, &context);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -426,6 +445,7 @@ static void finish(struct proxy *p)
 	names_free(p->names);
 	workers_close(&p->workers);
 	admin_close(p->admin);
+	http_close(p->http);
 	sockmap_close(p->sockmap);
 	ports_free(&p->ports);
 	for (size_t i = 0; i < p->n_apps; i++)

@@ -340,6 +340,7 @@ static void start_relaying(struct session *s)
 {
 	session_set_state(s, SESSION_RELAYING);
 	s->connected_ns = s->active_ns = s->ctx->loop->now_ns;
+	buckets_add(&s->app->connect_time, &connect_bounds, s->connected_ns - s->connecting_ns);
 	free(s->tried);
 	s->tried = NULL;
 	update_timer(s);
@@ -487,6 +488,9 @@ static void count_close(struct session *s, enum close_reason reason)
 {
 	atomic_fetch_add_explicit(&s->app->closed[reason], 1, memory_order_relaxed);
 	atomic_fetch_sub(&s->app->active, 1);
+	if (s->connected_ns)
+		buckets_add(&s->app->duration, &connection_bounds,
+			    s->ctx->loop->now_ns - s->opened_ns);
 	session_count_bytes(s);
 }
 

@@ -44,6 +44,8 @@ const struct sockmap_conf *sockmap_conf(const struct sockmap *m);
 uint64_t sockmap_memory(const struct sockmap *m);
 /* What became of the segments so far: sums over all CPUs. 0 or -errno. */
 int sockmap_counters(const struct sockmap *m, uint64_t out[N_SHUNT_COUNTERS]) must_check;
+/* What each of them is called, for whoever tells of them. */
+extern const char *const sockmap_counter_names[N_SHUNT_COUNTERS];
 /* Entries of the map of cookies: the sockets that have a slot. */
 size_t sockmap_entries(const struct sockmap *m);
 

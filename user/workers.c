@@ -73,6 +73,7 @@ static void run_order(struct message *m, struct worker *w)
 
 static void order_all(struct workers *ws, bool stop, enum close_reason reason)
 {
+	ws->draining = true;
 	if (!ws->running)
 		return;
 	for (size_t i = 0; i < ws->n_inited; i++) {
@@ -105,6 +106,16 @@ bool workers_all_done(const struct workers *ws)
 		if (ws->list[i].started && !atomic_load(&ws->list[i].done))
 			return false;
 	return true;
+}
+
+bool workers_ready(const struct workers *ws)
+{
+	return ws->running && !ws->draining;
+}
+
+const char *workers_state(const struct workers *ws)
+{
+	return ws->draining ? "draining" : ws->running ? "ready" : "starting";
 }
 
 void workers_close(struct workers *ws)

@@ -11,8 +11,9 @@
 struct workers {
 	struct worker *list;
 	size_t n, n_inited;
-	bool running;
-	int done_fd; /* an eventfd: readable when a worker has ended */
+	bool running;  /* the threads have been started */
+	bool draining; /* they have been told to end */
+	int done_fd;   /* an eventfd: readable when a worker has ended */
 };
 
 /* conf: without done_fd, seed and index. 0 or -errno, logged; workers_close() takes it in either
@@ -27,6 +28,8 @@ void workers_stop(struct workers *ws, enum close_reason reason);
 /* To be called after a worker has ended, and after posting what must not wait for one to start. */
 void workers_run_orphans(struct workers *ws);
 bool workers_all_done(const struct workers *ws);
+bool workers_ready(const struct workers *ws);        /* new connections are accepted */
+const char *workers_state(const struct workers *ws); /* "starting", "ready" or "draining" */
 void workers_close(struct workers *ws); /* waits for the threads: tell them to stop before */
 
 /*

@@ -232,6 +232,39 @@ static void the_admin_socket_is_a_path_that_fits_or_none(void **state)
 	refused(text, "f:1:20: Admin: Socket is '//...', must be ... at most 107 bytes");
 }
 
+static void metrics_are_on_the_loopback_if_only_a_port_is_given(void **state)
+{
+	static const struct {
+		const char *value, *address;
+	} good[] = {
+		{ "9640", "127.0.0.1:9640" },
+		{ "'127.0.0.2:1'", "127.0.0.2:1" },
+		{ "'[::1]:65535'", "[::1]:65535" },
+		{ "'0.0.0.0:80'", "0.0.0.0:80" },
+		{ "''", "-" },
+	};
+	static const char *const bad[] = { "0",       "65536",       "9640.5",  "'9640'",
+					   "':9640'", "'host:9640'", "'[::1]'", "'::1:9640'",
+					   "true",    "[]" };
+	char text[128], address[ADDR_TEXT_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct config *c;
+
+		snprintf(text, sizeof(text), "{'Admin':{'Http':%s},'Apps':[{" APP "}]}",
+			 good[i].value);
+		c = parsed(text);
+		assert_string_equal(addr_format(&c->admin_http, address), good[i].address);
+		config_free(c);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text), "{'Admin':{'Http':%s},'Apps':[{" APP "}]}", bad[i]);
+		refused(text,
+			"f:1:18: Admin: Http is ..., must be ... '[::1]:9640', or '' for none");
+	}
+}
+
 /* What would take minutes if any check were quadratic in apps, targets or ports. */
 static void large_files_are_quick(void **state)
 {
@@ -331,6 +364,7 @@ int main(void)
 		cmocka_unit_test(everything_lands_in_its_field),
 		cmocka_unit_test(durations_are_whole_milliseconds),
 		cmocka_unit_test(the_admin_socket_is_a_path_that_fits_or_none),
+		cmocka_unit_test(metrics_are_on_the_loopback_if_only_a_port_is_given),
 		cmocka_unit_test(large_files_are_quick),
 		cmocka_unit_test(what_cannot_be_read_is_told),
 		cmocka_unit_test(a_dash_reads_standard_input),

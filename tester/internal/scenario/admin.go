@@ -51,14 +51,19 @@ func (e *env) shunt(socket string, args ...string) (rows []told) {
 	return rows
 }
 
-// toldTruly compares what the daemon says of its flows with what both ends of each know.
-func toldTruly(e *env) {
-	const conns = 6
+// serveAdmin asks for a daemon with an admin socket.
+func (e *env) serveAdmin() {
 	folder := filepath.Join(e.lab.Dir, "admin")
 	e.Must(os.MkdirAll(folder, 0o777))
 	e.Must(os.Chmod(folder, 0o777)) // the daemon may be nobody's
 	e.Defer(func() { os.RemoveAll(folder) })
 	e.admin = filepath.Join(folder, "socket")
+}
+
+// toldTruly compares what the daemon says of its flows with what both ends of each know.
+func toldTruly(e *env) {
+	const conns = 6
+	e.serveAdmin()
 	e.start(app(front, e.backends(2, flow.Echo), nil))
 
 	clients, backends := map[string]*flow.Conn{}, map[string]*flow.Conn{}

@@ -38,6 +38,7 @@ type env struct {
 	hub     *flow.Hub
 	daemon  *daemon.Daemon
 	admin   string // the daemon's admin socket; "": none
+	http    any    // the daemon's Admin.Http; nil: none
 	fdLimit int    // for the daemon; 0: the tester's own
 }
 
@@ -80,7 +81,11 @@ func (e *env) listen(addr string, handle flow.Handler) *flow.Backend {
 
 // start writes a config of these apps and starts a daemon with it.
 func (e *env) start(apps ...keys) {
-	text, err := json.Marshal(keys{"Admin": keys{"Socket": e.admin}, "Apps": apps})
+	admin := keys{"Socket": e.admin}
+	if e.http != nil {
+		admin["Http"] = e.http
+	}
+	text, err := json.Marshal(keys{"Admin": admin, "Apps": apps})
 	e.Must(err)
 	path := filepath.Join(e.lab.Dir, "config.json")
 	e.Must(os.WriteFile(path, text, 0o644))

@@ -91,6 +91,13 @@ var table = []scenario{
 	{"flows_are_told_truly", everywhere,
 		"shunt flows and shunt status say what both ends of each connection know", toldTruly, ""},
 
+	{"metrics_are_true", everywhere,
+		"/metrics counts connections, bytes, times and engines as both ends know them", metricsTrue, ""},
+	{"metrics_are_what_prometheus_takes", once,
+		"promtool check metrics has nothing to say, also with quotes and umlauts in an app's name", metricsAccepted, ""},
+	{"readiness_follows_the_daemon", eachFamily,
+		"/readyz is 200, and 503 while the daemon drains; /healthz is 200 as long as it lives", readiness, ""},
+
 	// The end.
 	{"stop_drains", everywhere,
 		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains, ""},

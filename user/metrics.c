@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counters are read one by one while workers go on counting: each is right, but their sums may
+ * differ by what happened in between.
+ */
+#include "metrics.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "metrics_process.h"
+#include "metrics_text.h"
+
+struct metrics {
+	struct metrics_text text;
+	const struct admin_context *context;
+	const struct flows *flows;
+};
+
+/* One of the three writes the samples: for the daemon, for each app, for each target of each. */
+struct family {
+	const char *name;
+	enum metric_type type;
+	const char *help;
+	void (*all)(struct metrics *m);
+	void (*app)(struct metrics *m, const struct app *app);
+	void (*backend)(struct metrics *m, const struct app *app, const struct backend *b);
+};
+
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void put(struct metrics *m, uint64_t value)
+{
+	metric_begin(&m->text, "");
+	metric_end(&m->text, value);
+}
+
+/* --- the daemon ------------------------------------------------------------------------------ */
+
+static void put_build(struct metrics *m)
+{
+	metric_begin(&m->text, "");
+	metric_label(&m->text, "version", m->context->version);
+	metric_end(&m->text, 1);
+}
+
+static void put_ready(struct metrics *m)
+{
+	put(m, workers_ready(m->context->workers));
+}
+
+static void put_free_fds(struct metrics *m)
+{
+	put(m, (uint64_t)MAX(atomic_load(&m->context->fds->left), 0));
+}
+
+static void begin_worker(struct metrics *m, size_t i)
+{
+	char index[24];
+
+	snprintf(index, sizeof(index), "%zu", i);
+	metric_begin(&m->text, "");
+	metric_label(&m->text, "worker", index);
+}
+
+static void put_worker_connections(struct metrics *m)
+{
+	for (size_t i = 0; i < m->flows->n; i++) {
+		begin_worker(m, i);
+		metric_end(&m->text, m->flows->part[i].sessions.n);
+	}
+}
+
+static void put_worker_cpu(struct metrics *m)
+{
+	const struct workers *ws = m->context->workers;
+
+	for (size_t i = 0; i < ws->n_inited; i++) {
+		const struct worker *w = &ws->list[i];
+		struct timespec ts;
+		clockid_t clock;
+
+		/* A thread that has ended has no clock any more. */
+		if (!w->started || atomic_load(&w->done) ||
+		    pthread_getcpuclockid(w->thread, &clock) || clock_gettime(clock, &ts))
+			continue;
+		begin_worker(m, i);
+		metric_end_seconds(&m->text,
+				   (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec);
+	}
+}
+
+/* --- engines --------------------------------------------------------------------------------- */
+
+static uint64_t count_directions(const struct flows *flows, const struct engine *engine, int from)
+{
+	uint64_t n = 0;
+
+	flows_for_each(f, flows) n += f->dir[from].engine == engine;
+	return n;
+}
+
+static void put_engines(struct metrics *m)
+{
+	static const char *const to[] = { [CLIENT] = "backend", [BACKEND] = "client" };
+
+	for (size_t i = 0; engines[i]; i++) {
+		for (int from = 0; from < 2; from++) {
+			metric_begin(&m->text, "");
+			metric_label(&m->text, "engine", engines[i]->name);
+			metric_label(&m->text, "to", to[from]);
+			metric_end(&m->text, count_directions(m->flows, engines[i], from));
+		}
+	}
+}
+
+/* Those reasons that have been met. */
+static void put_refused(struct metrics *m)
+{
+	const struct workers *ws = m->context->workers;
+
+	for (size_t reason = 0; reason < N_ENGINE_REASONS; reason++) {
+		uint64_t n = 0;
+
+		for (size_t i = 0; i < ws->n_inited; i++)
+			n += load(&ws->list[i].sessions.pools.refused[reason]);
+		if (!n)
+			continue;
+		metric_begin(&m->text, "");
+		metric_label(&m->text, "reason", engine_reason_text((enum engine_reason)reason));
+		metric_end(&m->text, n);
+	}
+}
+
+/* --- the kernel's side ----------------------------------------------------------------------- */
+
+static void put_sockmap_segments(struct metrics *m)
+{
+	uint64_t segments[N_SHUNT_COUNTERS];
+
+	if (!m->context->sockmap || sockmap_counters(m->context->sockmap, segments))
+		return;
+	for (size_t i = 0; i < N_SHUNT_COUNTERS; i++) {
+		metric_begin(&m->text, "");
+		metric_label(&m->text, "result", sockmap_counter_names[i]);
+		metric_end(&m->text, segments[i]);
+	}
+}
+
+static void put_sockmap_memory(struct metrics *m)
+{
+	if (m->context->sockmap)
+		put(m, sockmap_memory(m->context->sockmap));
+}
+
+/* --- apps ------------------------------------------------------------------------------------ */
+
+static void label_app(struct metrics_text *t, const void *app)
+{
+	metric_label(t, "app", ((const struct app *)app)->conf->name);
+}
+
+static void put_for_app(struct metrics *m, const struct app *app, uint64_t value)
+{
+	metric_begin(&m->text, "");
+	label_app(&m->text, app);
+	metric_end(&m->text, value);
+}
+
+static void put_accepted(struct metrics *m, const struct app *app)
+{
+	put_for_app(m, app, load(&app->accepted));
+}
+
+static void put_active(struct metrics *m, const struct app *app)
+{
+	put_for_app(m, app, atomic_load(&app->active));
+}
+
+/* An app without a limit has no sample. */
+static void put_limit(struct metrics *m, const struct app *app)
+{
+	if (app->conf->max_connections)
+		put_for_app(m, app, app->conf->max_connections);
+}
+
+static void put_failovers(struct metrics *m, const struct app *app)
+{
+	put_for_app(m, app, load(&app->failovers));
+}
+
+static void put_closed(struct metrics *m, const struct app *app)
+{
+	for (size_t i = 0; i < N_CLOSE_REASONS; i++) {
+		metric_begin(&m->text, "");
+		label_app(&m->text, app);
+		metric_label(&m->text, "reason", close_reasons[i].name);
+		metric_end(&m->text, load(&app->closed[i]));
+	}
+}
+
+static void put_connect_time(struct metrics *m, const struct app *app)
+{
+	metric_histogram(&m->text, &app->connect_time, &connect_bounds, label_app, app);
+}
+
+static void put_duration(struct metrics *m, const struct app *app)
+{
+	metric_histogram(&m->text, &app->duration, &connection_bounds, label_app, app);
+}
+
+/* --- targets --------------------------------------------------------------------------------- */
+
+static void begin_backend(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	metric_begin(&m->text, "");
+	label_app(&m->text, app);
+	metric_label(&m->text, "target", b->conf->text);
+}
+
+static void put_for_backend(struct metrics *m, const struct app *app, const struct backend *b,
+			    uint64_t value)
+{
+	begin_backend(m, app, b);
+	metric_end(&m->text, value);
+}
+
+static void put_up(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	put_for_backend(m, app, b, backend_endpoints_up(b) > 0);
+}
+
+static void put_addresses(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	const struct endpoint_set *set = atomic_load(&b->set);
+	uint64_t all = set ? set->n : 0, up = backend_endpoints_up(b);
+
+	begin_backend(m, app, b);
+	metric_label(&m->text, "state", "up");
+	metric_end(&m->text, up);
+	begin_backend(m, app, b);
+	metric_label(&m->text, "state", "down");
+	metric_end(&m->text, all - MIN(up, all));
+}
+
+static void put_backend_active(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	put_for_backend(m, app, b, atomic_load(&b->active));
+}
+
+static void put_connects(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	put_for_backend(m, app, b, load(&b->connects));
+}
+
+static void put_failures(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	put_for_backend(m, app, b, load(&b->failures));
+}
+
+static void put_bytes_to_backend(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	put_for_backend(m, app, b, load(&b->bytes_to_backend));
+}
+
+static void put_bytes_to_client(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	put_for_backend(m, app, b, load(&b->bytes_to_client));
+}
+
+/* --- the table ------------------------------------------------------------------------------- */
+
+static const struct family families[] = {
+	{ "shunt_build_info", METRIC_GAUGE, "Always 1; the label tells which version this is.",
+	  .all = put_build },
+	{ "shunt_ready", METRIC_GAUGE, "1 while new connections are accepted.", .all = put_ready },
+	{ "shunt_connection_fds_free", METRIC_GAUGE,
+	  "File descriptors that are left for connections, which need two each.",
+	  .all = put_free_fds },
+	{ "shunt_worker_connections", METRIC_GAUGE, "Live connections of each worker thread.",
+	  .all = put_worker_connections },
+	{ "shunt_worker_cpu_seconds_total", METRIC_COUNTER,
+	  "Processor time of each worker thread, user and system.", .all = put_worker_cpu },
+	{ "shunt_engine_directions", METRIC_GAUGE,
+	  "Directions of live connections by the engine that moves their bytes.",
+	  .all = put_engines },
+	{ "shunt_engine_refused_total", METRIC_COUNTER,
+	  "Connections that a kernel engine could not take, by why not.", .all = put_refused },
+	{ "shunt_sockmap_segments_total", METRIC_COUNTER,
+	  "What the sockmap engine's BPF program did with the segments that it saw.",
+	  .all = put_sockmap_segments },
+	{ "shunt_sockmap_memory_bytes", METRIC_GAUGE, "Kernel memory of the sockmap engine's maps.",
+	  .all = put_sockmap_memory },
+	{ "shunt_connections_accepted_total", METRIC_COUNTER, "Connections accepted.",
+	  .app = put_accepted },
+	{ "shunt_connections_active", METRIC_GAUGE, "Live connections.", .app = put_active },
+	{ "shunt_connections_limit", METRIC_GAUGE, "MaxConnections of apps that have one.",
+	  .app = put_limit },
+	{ "shunt_connections_closed_total", METRIC_COUNTER,
+	  "Connections that have ended, by why; \"done\" is an end in good order.",
+	  .app = put_closed },
+	{ "shunt_failovers_total", METRIC_COUNTER,
+	  "Times that a connection went on to another target.", .app = put_failovers },
+	{ "shunt_connect_duration_seconds", METRIC_HISTOGRAM,
+	  "Time to connect to a target, of the attempts that succeeded.", .app = put_connect_time },
+	{ "shunt_connection_duration_seconds", METRIC_HISTOGRAM,
+	  "Life of connections that reached a target, when they have ended.", .app = put_duration },
+	{ "shunt_backend_up", METRIC_GAUGE, "1 if the target has an address that is up.",
+	  .backend = put_up },
+	{ "shunt_backend_addresses", METRIC_GAUGE, "Addresses of the target by their state.",
+	  .backend = put_addresses },
+	{ "shunt_backend_connections_active", METRIC_GAUGE,
+	  "Connections to the target, established or under way.", .backend = put_backend_active },
+	{ "shunt_backend_connects_total", METRIC_COUNTER, "Connects that succeeded.",
+	  .backend = put_connects },
+	{ "shunt_backend_connect_failures_total", METRIC_COUNTER, "Connects that failed.",
+	  .backend = put_failures },
+	{ "shunt_backend_sent_bytes_total", METRIC_COUNTER, "Bytes relayed to the target.",
+	  .backend = put_bytes_to_backend },
+	{ "shunt_backend_received_bytes_total", METRIC_COUNTER,
+	  "Bytes relayed from the target to clients.", .backend = put_bytes_to_client },
+};
+
+static void put_family(struct metrics *m, const struct family *f)
+{
+	const struct admin_context *c = m->context;
+
+	metric_family(&m->text, f->name, f->type, f->help);
+	if (f->all)
+		f->all(m);
+	for (size_t i = 0; i < c->n_apps; i++) {
+		const struct app *app = &c->apps[i];
+
+		if (f->app)
+			f->app(m, app);
+		for (size_t b = 0; f->backend && b < app->n_backends; b++)
+			f->backend(m, app, &app->backends[b]);
+	}
+}
+
+char *metrics_render(const struct admin_context *context, const struct flows *flows, size_t *len)
+{
+	struct metrics m = { .context = context, .flows = flows };
+	char *text = NULL;
+	bool failed;
+
+	m.text.out = open_memstream(&text, len);
+	if (!m.text.out)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		put_family(&m, &families[i]);
+	metrics_process(&m.text);
+	failed = ferror(m.text.out) != 0;
+	if (!fclose(m.text.out) && !failed)
+		return text;
+	free(text);
+	return NULL;
+}
