@@ -15,7 +15,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run demo check bench unit units fuzz fuzzers man install uninstall clean format vet lint help \
+.PHONY: all run demo check bench unit units fuzz fuzzers man lint-man install uninstall clean format vet lint help \
 	FORCE missing-packages
 
 Q := $(if $(V),,@)
@@ -23,9 +23,11 @@ O := build$(addprefix /,$(SAN))
 
 prefix := /usr/local
 sbindir := $(prefix)/sbin
+bindir := $(prefix)/bin
 mandir := $(prefix)/share/man
 unitdir := $(prefix)/lib/systemd/system
 sysusersdir := $(prefix)/lib/sysusers.d
+completiondir := $(prefix)/share/bash-completion/completions
 sysconfdir := /etc
 
 # The BPF programs need the types of the kernel that the machine runs, and tools that make no sense without
@@ -179,13 +181,17 @@ missing-packages:
 
 man: $(MAN_PAGES) ## build the manual pages
 
-build/man/%: docs/%.scd
+build/man/%: docs/%.scd scripts/man.awk
 	@mkdir -p $(@D)
 	$(call say,MAN,$@)
-	$(Q)scdoc <$< >$@
+	$(Q)scdoc <$< >$@.scdoc && LC_ALL=C awk -f scripts/man.awk $@.scdoc >$@ && rm $@.scdoc
 
-install: $(O)/shunt man ## install to $(DESTDIR)$(prefix), the configuration to $(DESTDIR)$(sysconfdir)
+lint-man: $(MAN_PAGES) # what mandoc has to say about the manual pages: nothing
+	$(Q)said=$$(mandoc -T lint $(MAN_PAGES)) && test -z "$$said" || { echo "$$said"; exit 1; }
+
+install: $(O)/shunt build/shunt-tester man ## install to $(DESTDIR)$(prefix), the configuration to $(DESTDIR)$(sysconfdir)
 	install -D -m 755 $(O)/shunt $(DESTDIR)$(sbindir)/shunt
+	install -D -m 755 build/shunt-tester $(DESTDIR)$(bindir)/shunt-tester
 	install -d $(DESTDIR)$(unitdir) $(DESTDIR)$(sysconfdir)/shunt
 	sed 's|/usr/sbin/|$(sbindir)/|; s|/etc/shunt/|$(sysconfdir)/shunt/|' packaging/shunt.service \
 		>$(DESTDIR)$(unitdir)/shunt.service
@@ -193,9 +199,11 @@ install: $(O)/shunt man ## install to $(DESTDIR)$(prefix), the configuration to 
 	test -e $(DESTDIR)$(sysconfdir)/shunt/config.json || \
 		install -m 644 config.json $(DESTDIR)$(sysconfdir)/shunt/config.json
 	for m in $(MAN_PAGES); do install -D -m 644 $$m $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
+	install -D -m 644 packaging/bash-completion/shunt $(DESTDIR)$(completiondir)/shunt
 
 uninstall: ## remove what install put there, but not the configuration
-	rm -f $(DESTDIR)$(sbindir)/shunt $(DESTDIR)$(unitdir)/shunt.service $(DESTDIR)$(sysusersdir)/shunt.conf
+	rm -f $(DESTDIR)$(sbindir)/shunt $(DESTDIR)$(bindir)/shunt-tester $(DESTDIR)$(completiondir)/shunt \
+		$(DESTDIR)$(unitdir)/shunt.service $(DESTDIR)$(sysusersdir)/shunt.conf
 	for m in $(MAN_PAGES); do rm -f $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/}; done
 
 clean: ## remove build/ and compile_commands.json

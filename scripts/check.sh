@@ -95,9 +95,10 @@ echo 'Unit tests'
 for program in "$build"/unit/test_*; do
 	[[ -x $program ]] && unit_test "$program"
 done
-echo 'Layers and configuration'
+echo 'Layers, configuration, documentation'
 step 'every include goes down: scripts/check-layers.sh' scripts/check-layers.sh
 step 'the configuration of the challenge is right: shunt check config.json' "$build/shunt" check config.json
+step 'the manual and the completion say what the help says: scripts/check-docs.sh' scripts/check-docs.sh "$build/shunt"
 echo 'Scenarios'
 scenarios
 echo 'Scenarios without privileges: no BPF, and still a complete proxy'

@@ -7,7 +7,7 @@ set -euo pipefail
 declare -A sets=(
 	[build]='build-essential pkg-config libcjson-dev libc-ares-dev libmicrohttpd-dev libbpf-dev bpftool clang llvm golang-go iproute2'
 	[check]='libcmocka-dev util-linux procps prometheus'
-	[lint]='clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck'
+	[lint]='clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck scdoc mandoc'
 	[man]='scdoc'
 	[bench]='haproxy nginx libnginx-mod-stream iperf3 python3'
 )

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Everything that judges the sources without running them, side by side: layout, layers, clang-tidy,
-# cppcheck, go vet, shellcheck. Needs compile_commands.json (make lint makes it). Prints what the
+# cppcheck, go vet, shellcheck, mandoc. Needs compile_commands.json (make lint makes it). Prints what the
 # failing ones said and exits with their number.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -28,7 +28,8 @@ start cppcheck cppcheck --quiet --enable=warning,performance,portability --error
 start go-vet make -s vet
 # shellcheck disable=SC2016 # the inner shell expands it
 start gofmt bash -c 'wrong=$(gofmt -l tester) && [[ -z $wrong ]] || { echo "$wrong"; exit 1; }'
-start shellcheck shellcheck scripts/*.sh .ci/run
+start shellcheck shellcheck scripts/*.sh .ci/run packaging/bash-completion/*
+start mandoc make -s lint-man
 start layers scripts/check-layers.sh
 
 failed=0

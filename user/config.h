@@ -4,7 +4,7 @@
  * list of everything that is wrong with it. It opens no sockets, resolves no names and keeps
  * nothing of the text. Defaults are filled in here and nowhere else. A key is one row of one table
  * (config.c); the same key stands in docs/config.schema.json and in shunt-config(5), and
- * test_config_schema.c holds the table and the schema together.
+ * test_config_schema.c holds the three together.
  */
 #ifndef SHUNT_CONFIG_H
 #define SHUNT_CONFIG_H

@@ -2,7 +2,7 @@
 /*
  * docs/config.schema.json against the parser: the same keys in the same objects, and every word of
  * the schema that can be tried is tried, by putting values into a document and having it parsed.
- * Run from the root of the repository.
+ * And shunt-config(5) against the schema. Run from the root of the repository.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 
 #include <cjson/cJSON.h>
 #include <cmocka.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@
 #include "engine.h"
 
 #define SCHEMA "docs/config.schema.json"
-#define SCHEMA_MAX_BYTES 65536
+#define MANUAL "docs/shunt-config.5.scd"
+#define FILE_MAX_BYTES 65536
 #define DUMP_MAX_BYTES 4096
 
 /* Each object that the schema describes, in the smallest document that has it. */
@@ -45,6 +47,7 @@ static const struct object objects[] = {
 };
 
 static cJSON *schema;
+static char *manual;
 
 /* One step down, by name or, in an array, by number. */
 static cJSON *step(const cJSON *from, const char *name)
@@ -348,25 +351,111 @@ static void no_key_takes_null(void **state)
 	each_property(try_wrong_type);
 }
 
-static int read_schema(void **state)
+/* The section of an object: "Apps[].Targets[]" is described in TARGETS, "Defaults" where apps are. */
+static const char *section_of(const struct object *o, char heading[64])
 {
-	char *text = xcalloc(1, SCHEMA_MAX_BYTES);
-	FILE *file = fopen(SCHEMA, "re");
+	const char *dot = strrchr(o->name, '.'), *name = dot ? dot + 1 : o->name;
+	size_t len = strcspn(name, "[");
+	const char *found;
+	char *end;
+
+	if (!strcmp(name, "Defaults"))
+		name = "Apps", len = 4;
+	end = heading +
+	      snprintf(heading, 64, "\n# %.*s\n", (int)(len ? len : 9), len ? name : "TOP LEVEL");
+	for (char *c = heading; c < end; c++)
+		*c = (char)toupper((unsigned char)*c);
+	found = strstr(manual, heading);
+	if (!found)
+		fail_msg(MANUAL " has no section%s", heading);
+	return found + strlen(heading);
+}
+
+/* The line that a key's entry begins with: "*Weight* (number, 1 to 256, default 1)". */
+static void find_term(const struct object *o, const char *key, char line[256])
+{
+	char heading[64], term[64];
+	const char *section = section_of(o, heading), *end = strstr(section, "\n# "), *found;
+
+	snprintf(term, sizeof(term), "\n*%s* (", key);
+	found = strstr(section, term);
+	if (!found || (end && found > end))
+		fail_msg(MANUAL " has no %s in section%s", key, heading);
+	snprintf(line, 256, "%.*s", (int)strcspn(found + 1, "\n"), found + 1);
+}
+
+static void must_say(const char *line, const char *what)
+{
+	if (!strstr(line, what))
+		fail_msg(MANUAL ": \"%s\" does not say \"%s\"", line, what);
+}
+
+static void look_up_in_manual(const struct object *o, const cJSON *property)
+{
+	const cJSON *max = keyword(property, "maximum"), *value = keyword(property, "default");
+	const char *type = cJSON_GetStringValue(keyword(property, "type"));
+	char line[256], want[128];
+
+	find_term(o, property->string, line);
+	if (contains(cJSON_GetObjectItemCaseSensitive(schema_of(o), "required"), property->string))
+		must_say(line, "required)");
+	if (type && !strcmp(type, "integer")) {
+		snprintf(want, sizeof(want), ", %.0f to %.0f",
+			 keyword(property, "minimum")->valuedouble, max->valuedouble);
+		must_say(line, want);
+	}
+	if (value) {
+		char *text = cJSON_PrintUnformatted(value);
+
+		snprintf(want, sizeof(want), "default %s", text);
+		must_say(line, want);
+		free(text);
+	}
+}
+
+static void the_manual_has_every_key_with_its_bounds_and_default(void **state)
+{
+	size_t entries = 0, properties = 0;
 
 	(void)state;
-	if (!file || fread(text, 1, SCHEMA_MAX_BYTES - 1, file) == 0)
-		fprintf(stderr, "%s: cannot be read\n", SCHEMA);
+	each_property(look_up_in_manual);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		if (strcmp(objects[i].name, "Defaults"))
+			properties += (size_t)cJSON_GetArraySize(
+				step(schema_of(&objects[i]), "properties"));
+	for (const char *at = manual; (at = strstr(at, "\n*")); at++)
+		entries += strncmp(strchr(at + 2, '*'), "* (", 3) == 0;
+	assert_int_equal(entries, properties);
+}
+
+static char *read_file(const char *path)
+{
+	char *text = xcalloc(1, FILE_MAX_BYTES);
+	FILE *file = fopen(path, "re");
+
+	if (!file || fread(text, 1, FILE_MAX_BYTES - 1, file) == 0)
+		fprintf(stderr, "%s: cannot be read\n", path);
 	if (file)
 		fclose(file);
+	return text;
+}
+
+static int read_files(void **state)
+{
+	char *text = read_file(SCHEMA);
+
+	(void)state;
 	schema = cJSON_Parse(text);
 	free(text);
+	manual = read_file(MANUAL);
 	return schema ? 0 : -1;
 }
 
-static int free_schema(void **state)
+static int free_files(void **state)
 {
 	(void)state;
 	cJSON_Delete(schema);
+	free(manual);
 	return 0;
 }
 
@@ -380,7 +469,8 @@ int main(void)
 		cmocka_unit_test(both_have_the_same_defaults),
 		cmocka_unit_test(every_key_is_described_and_its_examples_are_taken),
 		cmocka_unit_test(no_key_takes_null),
+		cmocka_unit_test(the_manual_has_every_key_with_its_bounds_and_default),
 	};
 
-	return cmocka_run_group_tests(tests, read_schema, free_schema);
+	return cmocka_run_group_tests(tests, read_files, free_files);
 }
