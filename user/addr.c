@@ -47,6 +47,21 @@ void addr_set_port(struct addr *a, uint16_t port)
 		a->in6.sin6_port = htons(port);
 }
 
+int addr_compare_host(const struct addr *a, const struct addr *b)
+{
+	int order;
+
+	if (a->sa.sa_family != b->sa.sa_family)
+		return a->sa.sa_family < b->sa.sa_family ? -1 : 1;
+	if (a->sa.sa_family == AF_INET)
+		return memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof(a->in.sin_addr));
+	order = memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
+	if (order)
+		return order;
+	return (a->in6.sin6_scope_id > b->in6.sin6_scope_id) -
+	       (a->in6.sin6_scope_id < b->in6.sin6_scope_id);
+}
+
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family || addr_port(a) != addr_port(b))

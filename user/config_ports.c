@@ -190,22 +190,6 @@ void port_book_claim(struct port_book *b, struct reader *r, uint32_t app, struct
 	}
 }
 
-/* By host and scope; the wildcard comes first of its family. */
-static int addr_order(const struct addr *a, const struct addr *b)
-{
-	int order;
-
-	if (a->sa.sa_family != b->sa.sa_family)
-		return a->sa.sa_family < b->sa.sa_family ? -1 : 1;
-	if (a->sa.sa_family == AF_INET)
-		return memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof(a->in.sin_addr));
-	order = memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
-	if (order)
-		return order;
-	return (a->in6.sin6_scope_id > b->in6.sin6_scope_id) -
-	       (a->in6.sin6_scope_id < b->in6.sin6_scope_id);
-}
-
 static int claim_order(const void *va, const void *vb)
 {
 	const struct claim *a = va, *b = vb;
@@ -215,7 +199,7 @@ static int claim_order(const void *va, const void *vb)
 		return a->addr->sa.sa_family < b->addr->sa.sa_family ? -1 : 1;
 	if (a->port != b->port)
 		return a->port < b->port ? -1 : 1;
-	order = addr_order(a->addr, b->addr);
+	order = addr_compare_host(a->addr, b->addr);
 	if (order)
 		return order;
 	return (a->range > b->range) - (a->range < b->range);
@@ -265,7 +249,7 @@ void port_book_compare(struct port_book *b, struct reader *r, const struct app_c
 		    same->addr->sa.sa_family != c->addr->sa.sa_family) {
 			wildcard = is_wildcard(c->addr) ? c : NULL;
 			same = c;
-		} else if (!addr_order(same->addr, c->addr)) {
+		} else if (!addr_compare_host(same->addr, c->addr)) {
 			refuse(b, r, apps, same, c);
 		} else {
 			same = c;

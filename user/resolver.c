@@ -206,30 +206,13 @@ static bool channel_renew(struct resolver *r)
 
 /* Answers. */
 
-static int addr_compare(const struct addr *a, const struct addr *b)
-{
-	uint32_t ia, ib;
-	int c;
-
-	if (a->sa.sa_family != b->sa.sa_family)
-		return a->sa.sa_family < b->sa.sa_family ? -1 : 1;
-	if (a->sa.sa_family == AF_INET)
-		return memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof(a->in.sin_addr));
-	c = memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
-	if (c)
-		return c;
-	ia = a->in6.sin6_scope_id;
-	ib = b->in6.sin6_scope_id;
-	return (ia > ib) - (ia < ib);
-}
-
 static void set_insert(struct addr_set *set, const struct addr *a)
 {
 	size_t at = set->n;
 
-	while (at > 0 && addr_compare(a, &set->addrs[at - 1]) < 0)
+	while (at > 0 && addr_compare_host(a, &set->addrs[at - 1]) < 0)
 		at--;
-	if (at == RESOLVER_ADDRS_MAX || (at > 0 && addr_compare(a, &set->addrs[at - 1]) == 0))
+	if (at == RESOLVER_ADDRS_MAX || (at > 0 && addr_compare_host(a, &set->addrs[at - 1]) == 0))
 		return;
 	if (set->n < RESOLVER_ADDRS_MAX)
 		set->n++;
