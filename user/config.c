@@ -93,10 +93,13 @@ static const struct key target_keys[] = {
 };
 
 static const struct key log_keys[] = {
-	{ "Level", read_enum, .offset = offsetof(struct config, log.level), NAMES(log_levels) },
-	{ "Format", read_enum, .offset = offsetof(struct config, log.format), NAMES(log_formats) },
-	{ "Output", read_enum, .offset = offsetof(struct config, log.output), NAMES(log_outputs) },
-	{ "Access", read_bool, .offset = offsetof(struct config, access_log) },
+	{ "Level", read_enum, .offset = offsetof(struct config, log.level), NAMES(log_levels),
+	  .live = true },
+	{ "Format", read_enum, .offset = offsetof(struct config, log.format), NAMES(log_formats),
+	  .live = true },
+	{ "Output", read_enum, .offset = offsetof(struct config, log.output), NAMES(log_outputs),
+	  .live = true },
+	{ "Access", read_bool, .offset = offsetof(struct config, access_log), .live = true },
 };
 
 static const struct key sockmap_keys[] = {
@@ -116,11 +119,11 @@ static const struct key admin_keys[] = {
 _Static_assert(ADMIN_SOCKET_MAX_BYTES == 107, "as the message says");
 
 static const struct key root_keys[] = {
-	{ "Engine", read_engine, .offset = offsetof(struct config, engine) },
+	{ "Engine", read_engine, .offset = offsetof(struct config, engine), .live = true },
 	{ "Workers", read_uint, .offset = offsetof(struct config, workers),
 	  .max = CONFIG_WORKERS_MAX },
 	{ "DrainTimeout", DURATION(0, DURATION_MAX_MS),
-	  .offset = offsetof(struct config, drain_timeout_ms) },
+	  .offset = offsetof(struct config, drain_timeout_ms), .live = true },
 	{ "Log", read_log, .must = "an object" },
 	{ "Sockmap", read_sockmap, .must = "an object" },
 	{ "Admin", read_admin, .must = "an object" },
@@ -146,16 +149,16 @@ static const struct object_kind target_kind = {
 };
 _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep track of each");
 
+const struct object_kind *const config_kinds[] = {
+	&root_kind, &log_kind, &sockmap_kind, &admin_kind, &defaults_kind, &app_kind, &target_kind,
+};
+const size_t n_config_kinds = ARRAY_SIZE(config_kinds);
+
 void config_each_key(void (*visit)(const char *object, const char *key, void *arg), void *arg)
 {
-	static const struct object_kind *const kinds[] = {
-		&root_kind,     &log_kind, &sockmap_kind, &admin_kind,
-		&defaults_kind, &app_kind, &target_kind,
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		for (size_t k = 0; k < kinds[i]->n_keys; k++)
-			visit(kinds[i]->name, kinds[i]->keys[k].name, arg);
+	for (size_t i = 0; i < n_config_kinds; i++) {
+		for (size_t k = 0; k < config_kinds[i]->n_keys; k++)
+			visit(config_kinds[i]->name, config_kinds[i]->keys[k].name, arg);
 	}
 }
 
@@ -505,7 +508,7 @@ struct config *config_load(const char *path, const struct config_vocabulary *v,
 	return c;
 }
 
-static void app_free(struct app_conf *app)
+void app_conf_free(struct app_conf *app)
 {
 	for (size_t i = 0; i < app->n_targets; i++)
 		free(app->targets[i].text);
@@ -520,7 +523,7 @@ void config_free(struct config *c)
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->n_apps; i++)
-		app_free(&c->apps[i]);
+		app_conf_free(&c->apps[i]);
 	free(c->apps);
 	free(c->admin_socket);
 	free(c);

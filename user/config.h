@@ -109,7 +109,8 @@ struct config *config_parse(const char *text, size_t len, const struct config_vo
 			    struct config_errors *errors) must_check;
 struct config *config_load(const char *path, const struct config_vocabulary *v,
 			   struct config_errors *errors) must_check;
-void config_free(struct config *c); /* takes NULL */
+void config_free(struct config *c);       /* takes NULL */
+void app_conf_free(struct app_conf *app); /* what it owns; takes a zeroed one, too */
 
 /* One error as "FILE:LINE:COL: text" (or "FILE: text"), without a newline; as snprintf. */
 int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size);

@@ -37,6 +37,7 @@ struct key {
 	const char *const *names; /* of an enum, by its values */
 	size_t n_names;
 	bool required;
+	bool live; /* of the daemon's keys: a reload changes it; others need a restart */
 };
 
 struct object_kind {
@@ -44,6 +45,10 @@ struct object_kind {
 	const struct key *keys;
 	size_t n_keys;
 };
+
+/* All of them: config.c has the tables. */
+extern const struct object_kind *const config_kinds[];
+extern const size_t n_config_kinds;
 
 /* What errors are about from now on: "Log: ", or nothing with NULL; `app "x": ` or "app 3: ". */
 void reader_scope(struct reader *r, const char *object);

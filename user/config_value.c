@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "config_value.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "config_admin.h"
+
+/* What a value is said by: a field, in an object of this config. */
+struct value {
+	const struct key *key;
+	const void *field;
+	const struct config *config;
+};
+
+static void bool_text(const struct value *v, char *text)
+{
+	strcpy(text, *(const bool *)v->field ? "true" : "false");
+}
+
+static void uint_text(const struct value *v, char *text)
+{
+	uint32_t n = *(const uint32_t *)v->field;
+
+	if (n == CONNECT_RETRIES_ALL && v->key->max < n)
+		strcpy(text, "all");
+	else
+		sprintf(text, "%u", n);
+}
+
+/* In the largest unit that says it exactly. */
+static void duration_text(const struct value *v, char *text)
+{
+	static const struct {
+		const char *name;
+		uint32_t ms;
+	} unit[] = { { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
+	uint32_t ms = *(const uint32_t *)v->field;
+	size_t i = 0;
+
+	while (ms % unit[i].ms)
+		i++;
+	if (ms)
+		sprintf(text, "%u%s", ms / unit[i].ms, unit[i].name);
+	else
+		strcpy(text, "0");
+}
+
+static void enum_text(const struct value *v, char *text)
+{
+	strcpy(text, v->key->names[*(const unsigned int *)v->field]);
+}
+
+/* An app without an engine of its own has the config's. */
+static void name_text(const struct value *v, char *text)
+{
+	const char *name = *(const char *const *)v->field;
+
+	strcpy(text, name ? name : v->config->engine);
+}
+
+static void admin_socket_text(const struct value *v, char *text)
+{
+	strcpy(text, v->config->admin_socket);
+}
+
+static void admin_http_text(const struct value *v, char *text)
+{
+	addr_format(&v->config->admin_http, text);
+}
+
+/* By what reads a value. size: of the field, if it can be copied as it is. */
+static const struct value_type {
+	key_reader *read;
+	size_t size;
+	void (*text)(const struct value *v, char *text);
+} types[] = {
+	{ read_bool, sizeof(bool), bool_text },
+	{ read_uint, sizeof(uint32_t), uint_text },
+	{ read_duration, sizeof(uint32_t), duration_text },
+	{ read_enum, sizeof(unsigned int), enum_text },
+	{ read_balancer, sizeof(const char *), name_text },
+	{ read_engine, sizeof(const char *), name_text },
+	{ read_admin_socket, 0, admin_socket_text },
+	{ read_admin_http, 0, admin_http_text },
+};
+
+/* NULL: its value is an object or a list, which are compared by what they have. */
+static const struct value_type *type_of(const struct key *key)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (types[i].read == key->read)
+			return &types[i];
+	return NULL;
+}
+
+static const void *field_of(const struct key *key, const void *object)
+{
+	return (const char *)object + key->offset;
+}
+
+bool config_value_text(const struct key *key, const void *object, const struct config *c,
+		       char text[CONFIG_VALUE_MAX])
+{
+	const struct value_type *type = type_of(key);
+
+	if (type)
+		type->text(&(struct value){ key, field_of(key, object), c }, text);
+	return type != NULL;
+}
+
+void config_value_copy(const struct key *key, void *to, const void *from)
+{
+	memcpy((char *)to + key->offset, field_of(key, from), type_of(key)->size);
+}
