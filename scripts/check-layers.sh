@@ -12,7 +12,7 @@ floors=(
 	'util list log log_* addr histogram buckets table client'
 	'net timer loop pool slots'
 	'config config_* reason backend app balancer resolver load load_* lab'
-	'sockmap sockmap_* engine engine_* trial probe probe_* names'
+	'sockmap sockmap_* engine engine_* trial probe probe_* names apps'
 	'session session_* listener'
 	'worker workers ports flows admin admin_* metrics metrics_* http proxy bench bench_*'
 	'main command command_*'

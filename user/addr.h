@@ -28,8 +28,8 @@ struct addr {
 socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
-/* The order of hosts alone, without the port: IPv4 before IPv6, then by the bytes, then the scope; so
- * the wildcard comes first of its family. As strcmp(). */
+/* The order of hosts alone, without the port: IPv4 before IPv6, then by the bytes, then the scope;
+ * so the wildcard comes first of its family. As strcmp(). */
 int addr_compare_host(const struct addr *a, const struct addr *b);
 /* Same family, same host, same port (and scope). */
 bool addr_equal(const struct addr *a, const struct addr *b);

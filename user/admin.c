@@ -145,18 +145,17 @@ static void end_request(struct client *c, const char *error)
 {
 	cJSON *line;
 
-	flows_free(c->request.flows);
-	c->request.flows = NULL;
 	c->phase = PHASE_READING;
 	if (error) {
 		put_error(c, error);
-		return;
+	} else {
+		line = cJSON_CreateObject();
+		cJSON_AddTrueToObject(line, "end");
+		cJSON_AddNumberToObject(line, "rows", (double)c->rows);
+		put_line(c, line);
+		cJSON_Delete(line);
 	}
-	line = cJSON_CreateObject();
-	cJSON_AddTrueToObject(line, "end");
-	cJSON_AddNumberToObject(line, "rows", (double)c->rows);
-	put_line(c, line);
-	cJSON_Delete(line);
+	admin_request_end(&c->request);
 }
 
 static void on_flows(struct flows *f, void *arg)
@@ -177,7 +176,7 @@ static void begin_request(struct client *c, const char *line)
 	if (is_blank(line))
 		return;
 	if (admin_request_parse(&c->request, &a->context, line, error)) {
-		put_error(c, error);
+		end_request(c, error);
 		return;
 	}
 	c->request.started_ns = a->started_ns;
@@ -246,10 +245,11 @@ static void client_close(struct client *c)
 	struct admin *a = c->admin;
 	int fd = c->watch.fd;
 
-	if (c->phase == PHASE_WAITING)
+	if (c->phase == PHASE_WAITING) {
 		flows_forget(c->request.flows);
-	else
-		flows_free(c->request.flows);
+		c->request.flows = NULL;
+	}
+	admin_request_end(&c->request);
 	loop_remove(a->loop, &c->watch);
 	close(fd);
 	timer_disarm(&a->loop->timers, &c->timer);

@@ -11,7 +11,7 @@
 #ifndef SHUNT_ADMIN_H
 #define SHUNT_ADMIN_H
 
-#include "app.h"
+#include "apps.h"
 #include "loop.h"
 #include "sockmap.h"
 #include "workers.h"
@@ -26,8 +26,7 @@ struct admin;
 /* What there is to be told. All of it outlives the admin socket. */
 struct admin_context {
 	const char *version;
-	struct app *apps;
-	size_t n_apps;
+	struct apps *apps;
 	struct workers *workers;
 	const struct fd_budget *fds;
 	const struct sockmap *sockmap; /* NULL: the engine is off */

@@ -69,7 +69,6 @@ static int find_command(struct admin_request *r, const char *name, char error[AD
 
 static int set_app(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
 {
-	const struct admin_context *c = r->context;
 	const char **names;
 	int rc;
 
@@ -77,15 +76,16 @@ static int set_app(struct admin_request *r, const cJSON *v, char error[ADMIN_ERR
 		snprintf(error, ADMIN_ERROR_MAX, "\"app\" must be a string, the name of an app");
 		return -EINVAL;
 	}
-	for (size_t i = 0; i < c->n_apps; i++)
-		if (!strcmp(c->apps[i].conf->name, v->valuestring))
-			r->app = &c->apps[i];
+	/* One that runs comes before one of the same name that is leaving. */
+	for (size_t i = 0; !r->app && i < r->apps.n; i++)
+		if (!strcmp(r->apps.list[i]->conf->name, v->valuestring))
+			r->app = r->apps.list[i];
 	if (r->app)
 		return 0;
-	names = xcalloc(c->n_apps, sizeof(*names));
-	for (size_t i = 0; i < c->n_apps; i++)
-		names[i] = c->apps[i].conf->name;
-	rc = unknown(error, "there is no app", v->valuestring, names, c->n_apps,
+	names = xcalloc(r->apps.n, sizeof(*names));
+	for (size_t i = 0; i < r->apps.n; i++)
+		names[i] = r->apps.list[i]->conf->name;
+	rc = unknown(error, "there is no app", v->valuestring, names, r->apps.n,
 		     "the command \"apps\" lists them");
 	free(names);
 	return rc;
@@ -146,6 +146,24 @@ static int read_request(struct admin_request *r, const cJSON *request, char erro
 	return rc;
 }
 
+/* A reload between two rows changes nothing in the answer. */
+static void take_apps(struct admin_request *r)
+{
+	struct apps *apps = r->context->apps;
+
+	apps_prune(apps);
+	r->apps = app_list_copy(&apps->running);
+	for (size_t i = 0; i < apps->leaving.n; i++)
+		app_list_add(&r->apps, apps->leaving.list[i]);
+}
+
+void admin_request_end(struct admin_request *r)
+{
+	flows_free(r->flows);
+	app_list_free(&r->apps);
+	*r = (struct admin_request){ 0 };
+}
+
 int admin_request_parse(struct admin_request *r, const struct admin_context *context,
 			const char *line, char error[ADMIN_ERROR_MAX])
 {
@@ -153,6 +171,7 @@ int admin_request_parse(struct admin_request *r, const struct admin_context *con
 	int rc;
 
 	*r = (struct admin_request){ .context = context };
+	take_apps(r);
 	rc = read_request(r, request, error);
 	cJSON_Delete(request);
 	return rc;

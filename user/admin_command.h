@@ -18,8 +18,9 @@ struct admin_command;
 struct admin_request {
 	const struct admin_command *command;
 	const struct admin_context *context;
-	uint64_t started_ns; /* when the daemon was ready to answer */
-	struct flows *flows; /* for a command that wants them */
+	uint64_t started_ns;  /* when the daemon was ready to answer */
+	struct flows *flows;  /* for a command that wants them */
+	struct app_list apps; /* those that ran, and those that were leaving, when it was asked */
 	/* Options. */
 	const struct app *app; /* NULL: all */
 	bool why;
@@ -37,10 +38,13 @@ struct admin_command {
 };
 
 /*
- * Fills in r->command and the options from a request; what else the request needs is the caller's
- * to add. 0, or -EINVAL with what is wrong and what would be right in `error`.
+ * Fills in r->command, the options and the apps from a request; what else the request needs is the
+ * caller's to add. 0, or -EINVAL with what is wrong and what would be right in `error`. It is for
+ * admin_request_end() in either case.
  */
 int admin_request_parse(struct admin_request *r, const struct admin_context *context,
 			const char *line, char error[ADMIN_ERROR_MAX]) must_check;
+/* Gives back what it holds; takes a zeroed one, too. */
+void admin_request_end(struct admin_request *r);
 
 #endif

@@ -47,34 +47,18 @@ static uint64_t load(const _Atomic uint64_t *counter)
 
 /* --- counters that several rows have --------------------------------------------------------- */
 
-struct totals {
-	uint64_t accepted, failovers, closed[N_CLOSE_REASONS];
-	uint64_t bytes_to_backend, bytes_to_client;
-};
-
-static void add_app(struct totals *t, const struct app *app)
-{
-	t->accepted += load(&app->accepted);
-	t->failovers += load(&app->failovers);
-	for (size_t i = 0; i < N_CLOSE_REASONS; i++)
-		t->closed[i] += load(&app->closed[i]);
-	for (size_t i = 0; i < app->n_backends; i++) {
-		t->bytes_to_backend += load(&app->backends[i].bytes_to_backend);
-		t->bytes_to_client += load(&app->backends[i].bytes_to_client);
-	}
-}
-
-static void put_totals(cJSON *row, const struct totals *t)
+/* As the log has them. */
+static void put_totals(cJSON *row, const struct app_shared *t)
 {
 	cJSON *closed;
 
-	put_u64(row, "accepted", t->accepted);
-	put_u64(row, "failovers", t->failovers);
+	put_u64(row, "accepted", load(&t->accepted));
+	put_u64(row, "failovers", load(&t->failovers));
 	closed = cJSON_AddObjectToObject(row, "closed");
 	for (size_t i = 0; i < N_CLOSE_REASONS; i++)
-		put_u64(closed, close_reasons[i].name, t->closed[i]);
-	put_u64(row, "bytes_to_backend", t->bytes_to_backend);
-	put_u64(row, "bytes_to_client", t->bytes_to_client);
+		put_u64(closed, close_reasons[i].name, load(&t->closed[i]));
+	put_u64(row, "bytes_to_backend", load(&t->bytes_to_backend));
+	put_u64(row, "bytes_to_client", load(&t->bytes_to_client));
 }
 
 /* --- status ---------------------------------------------------------------------------------- */
@@ -158,18 +142,19 @@ static void put_sockmap(cJSON *row, const struct admin_context *c)
 bool admin_row_status(struct admin_request *r, cJSON *row)
 {
 	const struct admin_context *c = r->context;
-	struct totals totals = { 0 };
+	struct app_shared totals = { 0 };
 
 	if (r->at++)
 		return false;
-	for (size_t i = 0; i < c->n_apps; i++)
-		add_app(&totals, &c->apps[i]);
+	app_shared_add(&totals, &c->apps->gone);
+	for (size_t i = 0; i < r->apps.n; i++)
+		app_shared_add(&totals, r->apps.list[i]->shared);
 	put_str(row, "version", c->version);
 	put_u64(row, "pid", (uint64_t)getpid());
 	put_ms(row, "uptime_ms", clock_ns() - r->started_ns);
 	put_str(row, "state", workers_state(c->workers));
 	put_u64(row, "workers", c->workers->n);
-	put_u64(row, "apps", c->n_apps);
+	put_u64(row, "apps", c->apps->running.n);
 	put_u64(row, "sessions", flows_count(r->flows));
 	put_states(row, r->flows);
 	put_totals(row, &totals);
@@ -184,8 +169,8 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 /* The next app that was asked for, or NULL. */
 static const struct app *next_app(struct admin_request *r)
 {
-	while (r->at < r->context->n_apps) {
-		const struct app *app = &r->context->apps[r->at++];
+	while (r->at < r->apps.n) {
+		const struct app *app = r->apps.list[r->at++];
 
 		if (!r->app || r->app == app)
 			return app;
@@ -214,26 +199,36 @@ static void put_ports(cJSON *row, const struct app_conf *conf)
 	put_str(row, "ports", text);
 }
 
+/* A reload has removed it, and connections of it are still there. */
+static bool is_leaving(const struct admin_request *r, const struct app *app)
+{
+	const struct app_list *leaving = &r->context->apps->leaving;
+
+	for (size_t i = 0; i < leaving->n; i++)
+		if (leaving->list[i] == app)
+			return true;
+	return false;
+}
+
 bool admin_row_app(struct admin_request *r, cJSON *row)
 {
 	const struct app *app = next_app(r);
-	struct totals totals = { 0 };
 	size_t up = 0;
 
 	if (!app)
 		return false;
-	add_app(&totals, app);
 	for (size_t i = 0; i < app->n_backends; i++)
-		up += backend_endpoints_up(&app->backends[i]) > 0;
+		up += backend_endpoints_up(app->backends[i]) > 0;
 	put_str(row, "app", app->conf->name);
+	put_str(row, "state", is_leaving(r, app) ? "removed" : "running");
 	put_ports(row, app->conf);
 	put_str(row, "balance", app->conf->balance);
 	put_str(row, "engine", app->engine ? app->engine->name : "auto");
 	put_u64(row, "targets", app->n_backends);
 	put_u64(row, "targets_up", up);
-	put_u64(row, "active", atomic_load(&app->active));
+	put_u64(row, "active", atomic_load(&app->shared->active));
 	put_u64(row, "max_connections", app->conf->max_connections);
-	put_totals(row, &totals);
+	put_totals(row, app->shared);
 	return true;
 }
 
@@ -242,10 +237,10 @@ bool admin_row_app(struct admin_request *r, cJSON *row)
 /* The next backend of the apps that were asked for, or NULL. */
 static const struct backend *next_backend(struct admin_request *r, const struct app **app)
 {
-	for (; r->at < r->context->n_apps; r->at++, r->inner_at = 0) {
-		*app = &r->context->apps[r->at];
+	for (; r->at < r->apps.n; r->at++, r->inner_at = 0) {
+		*app = r->apps.list[r->at];
 		if ((!r->app || r->app == *app) && r->inner_at < (*app)->n_backends)
-			return &(*app)->backends[r->inner_at++];
+			return (*app)->backends[r->inner_at++];
 	}
 	return NULL;
 }
@@ -280,8 +275,8 @@ bool admin_row_backend(struct admin_request *r, cJSON *row)
 	/* The main thread is the one that replaces it, so it stays for the length of this call. */
 	set = atomic_load(&b->set);
 	put_str(row, "app", app->conf->name);
-	put_str(row, "target", b->conf->text);
-	put_u64(row, "weight", b->conf->weight);
+	put_str(row, "target", b->text);
+	put_u64(row, "weight", app->conf->targets[r->inner_at - 1].weight);
 	put_str(row, "state", !set ? "unresolved" : backend_endpoints_up(b) ? "up" : "down");
 	put_u64(row, "active", atomic_load(&b->active));
 	put_u64(row, "connects", load(&b->connects));
@@ -304,7 +299,8 @@ static const struct session_snapshot *next_flow(struct admin_request *r)
 		while (r->inner_at < part->n) {
 			const struct session_snapshot *s = &part->list[r->inner_at++];
 
-			if (!r->app || r->app == s->app)
+			/* Of any of its generations. */
+			if (!r->app || r->app->shared == s->app->shared)
 				return s;
 		}
 	}
@@ -335,8 +331,8 @@ bool admin_row_flow(struct admin_request *r, cJSON *row)
 		return false;
 	put_str(row, "app", s->app->conf->name);
 	put_addr(row, "client", &s->client);
-	put_str(row, "listener", s->listener);
-	put_str(row, "target", s->backend ? s->backend->conf->text : "-");
+	put_addr(row, "listener", &s->listener);
+	put_str(row, "target", s->backend ? s->backend->text : "-");
 	put_addr(row, "address", &s->address);
 	put_str(row, "state", session_state_names[s->state]);
 	put_ms(row, "age_ms", s->age_ns);

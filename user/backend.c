@@ -20,16 +20,34 @@ static struct endpoint_set *set_new(size_t n)
 	return set;
 }
 
-void backend_init(struct backend *b, const struct target_conf *conf)
+struct backend *backend_new(const struct target_conf *conf)
 {
-	*b = (struct backend){ .conf = conf };
+	struct backend *b = xcalloc(1, sizeof(*b));
+
+	*b = (struct backend){
+		.refs = 1,
+		.text = xstrdup(conf->text),
+		.at = conf->at,
+		.is_literal = conf->is_literal,
+	};
 	if (conf->is_literal)
 		backend_set_addresses(b, &conf->addr, 1);
+	return b;
 }
 
-void backend_close(struct backend *b)
+struct backend *backend_get(struct backend *b)
 {
-	free(atomic_exchange(&b->set, NULL));
+	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+	return b;
+}
+
+void backend_put(struct backend *b)
+{
+	if (atomic_fetch_sub(&b->refs, 1) > 1)
+		return;
+	free(atomic_load(&b->set));
+	free(b->text);
+	free(b);
 }
 
 static struct endpoint *find(struct endpoint_set *set, const struct addr *addr)
@@ -48,7 +66,7 @@ struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr 
 		struct endpoint *e = &set->endpoint[i], *was;
 
 		e->addr = addrs[i];
-		addr_set_port(&e->addr, b->conf->at.port);
+		addr_set_port(&e->addr, b->at.port);
 		was = find(old, &e->addr);
 		atomic_store(&e->since_ns, was ? atomic_load(&was->since_ns) : clock_ns());
 		if (was) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A backend at run time, beside the conf that it was made from: one target of an app, the unit that
- * balancers choose and operators name. Its endpoints are the addresses that its name resolves to;
- * health belongs to the endpoint, load to the backend.
+ * A backend at run time: one target of an app, the unit that balancers choose and operators name.
+ * Its endpoints are the addresses that its name resolves to; health belongs to the endpoint, load
+ * to the backend. It is shared, by references, by all generations of the app that have this target
+ * (app.h), so a reload changes neither; the weight, which may change, is in the app's conf.
  *
  * Threads: workers read and mark; all that changes is atomic. The set of endpoints is immutable but
  * for its health words, and is replaced as a whole by the main thread, which frees the old one when
@@ -39,17 +40,23 @@ struct endpoint_set {
 };
 
 struct backend {
-	const struct target_conf *conf;
+	_Atomic uint32_t refs;
+	char *text; /* as the config has it */
+	struct host_port at;
+	bool is_literal;
 	_Atomic(struct endpoint_set *) set; /* NULL: the name has not been resolved */
 	_Atomic uint32_t rotation;          /* where the next walk over the endpoints starts */
 	_Atomic uint32_t active;            /* sessions that are connecting or connected */
 	_Atomic uint64_t connects, failures;
 	_Atomic uint64_t bytes_to_backend, bytes_to_client;
+	_Atomic uint64_t leave_by_ns; /* removed: its sessions are closed then; 0: never */
 };
 
-/* A backend whose conf is a literal address has its endpoint at once. `conf` must outlive it. */
-void backend_init(struct backend *b, const struct target_conf *conf);
-void backend_close(struct backend *b);
+/* A backend whose conf is a literal address has its endpoint at once. The caller has the first
+ * reference. */
+struct backend *backend_new(const struct target_conf *conf) must_check;
+struct backend *backend_get(struct backend *b); /* one more reference */
+void backend_put(struct backend *b);            /* one less: the last one frees it */
 
 /*
  * A new set of 1 to ENDPOINTS_MAX addresses (port 0: the target's port is filled in), which keeps

@@ -15,20 +15,25 @@ static bool is_candidate(const struct app *app, const struct pick *p, size_t i)
 {
 	if (p->tried && p->tried[i / 64] >> (i % 64) & 1)
 		return false;
-	if (!backend_resolved(&app->backends[i]))
+	if (!backend_resolved(app->backends[i]))
 		return false;
-	return p->even_down || backend_usable(&app->backends[i], p->now_ns);
+	return p->even_down || backend_usable(app->backends[i], p->now_ns);
 }
 
-static uint32_t active(const struct backend *b)
+static uint32_t weight(const struct app *app, size_t i)
 {
-	return atomic_load_explicit(&b->active, memory_order_relaxed);
+	return app->conf->targets[i].weight;
+}
+
+static uint64_t active(const struct app *app, int i)
+{
+	return atomic_load_explicit(&app->backends[i]->active, memory_order_relaxed);
 }
 
 /* Is a less loaded than b, each in proportion to its weight? */
-static bool less_loaded(const struct backend *a, const struct backend *b)
+static bool less_loaded(const struct app *app, int a, int b)
 {
-	return (uint64_t)active(a) * b->conf->weight < (uint64_t)active(b) * a->conf->weight;
+	return active(app, a) * weight(app, (size_t)b) < active(app, b) * weight(app, (size_t)a);
 }
 
 static int first_candidate(const struct app *app, const struct pick *p, size_t from)
@@ -89,7 +94,7 @@ static int pick_p2c(struct app *app, const struct pick *p)
 	if (a < 0 || app->n_backends == 1)
 		return a;
 	b = draw_candidate(app, p, a);
-	return b >= 0 && less_loaded(&app->backends[b], &app->backends[a]) ? b : a;
+	return b >= 0 && less_loaded(app, b, a) ? b : a;
 }
 
 static int pick_round_robin(struct app *app, const struct pick *p)
@@ -109,8 +114,7 @@ static int pick_least_conn(struct app *app, const struct pick *p)
 	for (size_t k = 0; k < app->n_backends; k++) {
 		size_t i = (from + k) % app->n_backends;
 
-		if (is_candidate(app, p, i) &&
-		    (best < 0 || less_loaded(&app->backends[i], &app->backends[best])))
+		if (is_candidate(app, p, i) && (best < 0 || less_loaded(app, (int)i, best)))
 			best = (int)i;
 	}
 	return best;
@@ -144,10 +148,9 @@ static int pick_source_hash(struct app *app, const struct pick *p)
 	int best = -1;
 
 	for (size_t i = 0; i < app->n_backends; i++) {
-		const struct target_conf *conf = app->backends[i].conf;
-		uint64_t h = mix(source ^ hash_text(conf->text));
+		uint64_t h = mix(source ^ hash_text(app->backends[i]->text));
 		double u = ((double)(h >> 11) + 0.5) / 9007199254740992.0; /* 2^53 */
-		double score = -log(u) / conf->weight;
+		double score = -log(u) / weight(app, i);
 
 		if (is_candidate(app, p, i) && (best < 0 || score < best_score)) {
 			best = (int)i;
@@ -216,15 +219,15 @@ static void prepare_schedule(struct app *app)
 	size_t n = 0;
 
 	for (size_t i = 0; i < app->n_backends; i++)
-		divisor = greatest_common_divisor(app->backends[i].conf->weight, divisor);
+		divisor = greatest_common_divisor(weight(app, i), divisor);
 	for (size_t i = 0; i < app->n_backends; i++)
-		total += app->backends[i].conf->weight / divisor;
+		total += weight(app, i) / divisor;
 	if (total > SCHEDULE_TURNS_MAX)
 		divisor *= (uint32_t)(total / SCHEDULE_TURNS_MAX) + 1;
 
 	turns = xcalloc(MAX(total, app->n_backends), sizeof(*turns));
 	for (size_t i = 0; i < app->n_backends; i++) {
-		uint32_t of = MAX(app->backends[i].conf->weight / divisor, 1);
+		uint32_t of = MAX(weight(app, i) / divisor, 1);
 
 		for (uint32_t nth = 0; nth < of; nth++)
 			turns[n++] = (struct turn){ (uint32_t)i, nth, of };
@@ -243,7 +246,7 @@ void balancer_prepare(struct app *app)
 
 	app->wheel = xcalloc(app->n_backends, sizeof(*app->wheel));
 	for (size_t i = 0; i < app->n_backends; i++)
-		app->wheel[i] = sum += app->backends[i].conf->weight;
+		app->wheel[i] = sum += weight(app, i);
 	if (app->balancer->pick == pick_round_robin)
 		prepare_schedule(app);
 }

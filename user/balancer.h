@@ -34,7 +34,7 @@ extern const char *const balancer_names[];
 extern const size_t n_balancers;
 const struct balancer *balancer_find(const char *name);
 
-/* What the app's balancer needs to know of the weights; once, after app_init(). The app owns it. */
+/* What the app's balancer needs to know of the weights; once, after app_new(). The app owns it. */
 void balancer_prepare(struct app *app);
 
 #endif

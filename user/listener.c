@@ -41,7 +41,7 @@ static enum accept_result accept_batch(struct listener *l)
 			return ACCEPT_NO_FDS;
 		fd = net_accept(l->watch.fd, &client);
 		if (fd >= 0) {
-			session_open(ctx, l->app, fd, &client, l->text);
+			session_open(ctx, l->app, fd, &client, &l->at);
 			continue;
 		}
 		fd_budget_give(ctx->fds, SESSION_FDS);
@@ -132,32 +132,77 @@ static void on_retry(struct timer *t)
 	resume(container_of(t, struct listener_set, retry));
 }
 
-void listener_set_init(struct listener_set *set, struct session_ctx *ctx, size_t max)
+struct listener *listener_new(int fd, const struct addr *at, uint32_t keepalive_ms,
+			      struct fd_budget *fds)
 {
-	*set = (struct listener_set){ .ctx = ctx };
-	set->listeners = xcalloc(max, sizeof(*set->listeners));
-	list_init(&set->paused);
-	timer_init(&set->retry, on_retry);
-	work_init(&set->resume, on_resume);
-}
-
-int listener_set_add(struct listener_set *set, int fd, struct app *app, const char *text)
-{
-	struct listener *l = &set->listeners[set->n];
-	int rc;
+	struct listener *l = xcalloc(1, sizeof(*l));
 
 	*l = (struct listener){
 		.watch = { .fd = -1, .ready = on_ready },
-		.set = set,
-		.app = app,
-		.text = text,
+		.fds = fds,
+		.at = *at,
+		.fd = fd,
+		.keepalive_ms = keepalive_ms,
 	};
 	list_init(&l->paused);
+	list_init(&l->link);
 	work_init(&l->more, on_more);
-	rc = loop_add(set->ctx->loop, &l->watch, fd, EPOLLIN | EPOLLET);
-	if (!rc)
-		set->n++;
-	return rc;
+	return l;
+}
+
+int listener_open(struct listener *l, struct listener_set *set, struct app *app)
+{
+	int rc = loop_add(set->ctx->loop, &l->watch, l->fd, EPOLLIN | EPOLLET);
+
+	if (rc)
+		return rc;
+	l->set = set;
+	l->app = app_get(app);
+	list_append(&set->listeners, &l->link);
+	return 0;
+}
+
+void listener_change_app(struct listener *l, struct app *app)
+{
+	uint32_t keepalive_ms = app->conf->keepalive_ms;
+
+	app_put(l->app);
+	l->app = app_get(app);
+	if (keepalive_ms == l->keepalive_ms)
+		return;
+	if (net_set_keepalive(l->fd, keepalive_ms))
+		log_warning("a listening socket of app \"%s\" keeps its old KeepAlive: %m",
+			    app->conf->name);
+	else
+		l->keepalive_ms = keepalive_ms;
+}
+
+void listener_empty(struct listener *l)
+{
+	while (accept_batch(l) == ACCEPT_BATCH_FULL)
+		;
+}
+
+void listener_close(struct listener *l)
+{
+	if (l->set)
+		loop_forget(l->set->ctx->loop, &l->watch);
+	work_cancel(&l->more);
+	list_del(&l->paused);
+	list_del(&l->link);
+	close(l->fd);
+	fd_budget_give(l->fds, 1);
+	app_put(l->app);
+	free(l);
+}
+
+void listener_set_init(struct listener_set *set, struct session_ctx *ctx)
+{
+	*set = (struct listener_set){ .ctx = ctx };
+	list_init(&set->listeners);
+	list_init(&set->paused);
+	timer_init(&set->retry, on_retry);
+	work_init(&set->resume, on_resume);
 }
 
 void listener_set_fds_came_back(struct listener_set *set)
@@ -166,39 +211,25 @@ void listener_set_fds_came_back(struct listener_set *set)
 		loop_again(set->ctx->loop, &set->resume);
 }
 
-static void listener_close(struct listener *l)
+static void close_all(struct listener_set *set, bool empty)
 {
-	int fd = l->watch.fd;
+	list_for_each_safe(e, &set->listeners) {
+		struct listener *l = list_entry(e, struct listener, link);
 
-	if (fd < 0)
-		return;
-	work_cancel(&l->more);
-	list_del(&l->paused);
-	loop_forget(l->set->ctx->loop, &l->watch);
-	close(fd);
-}
-
-void listener_set_close(struct listener_set *set)
-{
-	for (size_t i = 0; i < set->n; i++) {
-		struct listener *l = &set->listeners[i];
-
-		if (l->watch.fd < 0)
-			continue;
-		/* Their handshake is done: for the client they are connected, and closing would
-		 * reset them. */
-		while (accept_batch(l) == ACCEPT_BATCH_FULL)
-			;
+		if (empty)
+			listener_empty(l);
 		listener_close(l);
 	}
 	timer_disarm(&set->ctx->loop->timers, &set->retry);
 	work_cancel(&set->resume);
 }
 
+void listener_set_close(struct listener_set *set)
+{
+	close_all(set, true);
+}
+
 void listener_set_free(struct listener_set *set)
 {
-	for (size_t i = 0; i < set->n; i++)
-		listener_close(&set->listeners[i]);
-	free(set->listeners);
-	*set = (struct listener_set){ 0 };
+	close_all(set, false);
 }

@@ -4,6 +4,9 @@
  * when there are no fds left accept can simply pause: the connections wait in the kernel's queue,
  * nothing spins, and the listeners that owe an accept are remembered and resumed when a session has
  * given its fds back, or after LISTENER_RETRY_MS (the fds may have come back elsewhere).
+ *
+ * A listener is made anywhere, and from listener_open() on belongs to its worker's thread. It holds
+ * a reference to the app that its connections are for, which a reload may change under it.
  */
 #ifndef SHUNT_LISTENER_H
 #define SHUNT_LISTENER_H
@@ -24,30 +27,46 @@ struct listener {
 	struct watch watch;
 	struct work more; /* the batch was full: go on in the next turn */
 	struct list paused;
+	struct list link; /* in its set */
 	struct listener_set *set;
 	struct app *app;
-	const char *text; /* "0.0.0.0:5001"; owned by the caller */
+	struct fd_budget *fds;
+	struct addr at;
+	int fd;
+	uint32_t keepalive_ms; /* that the socket is set to */
 };
 
 struct listener_set {
 	struct session_ctx *ctx;
-	struct listener *listeners;
-	size_t n;
+	struct list listeners;
 	struct list paused;
 	struct timer retry;
 	struct work resume;
 	uint64_t next_warning_ns;
 };
 
-void listener_set_init(struct listener_set *set, struct session_ctx *ctx, size_t max);
-/* Adds a socket that listens already, and owns it from then on; `set` has room. 0 or -errno. */
-int listener_set_add(struct listener_set *set, int fd, struct app *app,
-		     const char *text) must_check;
+/*
+ * Of a socket that is bound to `at`, with this keepalive time, and which it owns from then on; its
+ * open file has been taken from the budget, where it goes back to in the end.
+ */
+struct listener *listener_new(int fd, const struct addr *at, uint32_t keepalive_ms,
+			      struct fd_budget *fds) must_check;
+/* Begins to accept for `app`; the socket listens. 0 or -errno: then it is still to be closed. */
+int listener_open(struct listener *l, struct listener_set *set, struct app *app) must_check;
+/* Connections that have not been accepted yet, and all to come, are for this app. */
+void listener_change_app(struct listener *l, struct app *app);
+/* Takes what is in the queue: their handshake is done, for the client they are connected, and
+ * closing would reset them. */
+void listener_empty(struct listener *l);
+/* Closes the socket and frees the listener, open or not. */
+void listener_close(struct listener *l);
+
+void listener_set_init(struct listener_set *set, struct session_ctx *ctx);
 /* A session has ended: resumes what waits for fds, in the next turn. */
 void listener_set_fds_came_back(struct listener_set *set);
 /* Takes what is in the queues, then closes the listeners. Sessions go on. */
 void listener_set_close(struct listener_set *set);
-/* Closes whatever is open and frees the set; takes a zeroed one, too. */
+/* Closes whatever is open, when the worker's thread has ended. */
 void listener_set_free(struct listener_set *set);
 
 #endif

@@ -173,12 +173,12 @@ static void put_for_app(struct metrics *m, const struct app *app, uint64_t value
 
 static void put_accepted(struct metrics *m, const struct app *app)
 {
-	put_for_app(m, app, load(&app->accepted));
+	put_for_app(m, app, load(&app->shared->accepted));
 }
 
 static void put_active(struct metrics *m, const struct app *app)
 {
-	put_for_app(m, app, atomic_load(&app->active));
+	put_for_app(m, app, atomic_load(&app->shared->active));
 }
 
 /* An app without a limit has no sample. */
@@ -190,7 +190,7 @@ static void put_limit(struct metrics *m, const struct app *app)
 
 static void put_failovers(struct metrics *m, const struct app *app)
 {
-	put_for_app(m, app, load(&app->failovers));
+	put_for_app(m, app, load(&app->shared->failovers));
 }
 
 static void put_closed(struct metrics *m, const struct app *app)
@@ -199,18 +199,18 @@ static void put_closed(struct metrics *m, const struct app *app)
 		metric_begin(&m->text, "");
 		label_app(&m->text, app);
 		metric_label(&m->text, "reason", close_reasons[i].name);
-		metric_end(&m->text, load(&app->closed[i]));
+		metric_end(&m->text, load(&app->shared->closed[i]));
 	}
 }
 
 static void put_connect_time(struct metrics *m, const struct app *app)
 {
-	metric_histogram(&m->text, &app->connect_time, &connect_bounds, label_app, app);
+	metric_histogram(&m->text, &app->shared->connect_time, &connect_bounds, label_app, app);
 }
 
 static void put_duration(struct metrics *m, const struct app *app)
 {
-	metric_histogram(&m->text, &app->duration, &connection_bounds, label_app, app);
+	metric_histogram(&m->text, &app->shared->duration, &connection_bounds, label_app, app);
 }
 
 /* --- targets --------------------------------------------------------------------------------- */
@@ -219,7 +219,7 @@ static void begin_backend(struct metrics *m, const struct app *app, const struct
 {
 	metric_begin(&m->text, "");
 	label_app(&m->text, app);
-	metric_label(&m->text, "target", b->conf->text);
+	metric_label(&m->text, "target", b->text);
 }
 
 static void put_for_backend(struct metrics *m, const struct app *app, const struct backend *b,
@@ -327,18 +327,19 @@ static const struct family families[] = {
 
 static void put_family(struct metrics *m, const struct family *f)
 {
-	const struct admin_context *c = m->context;
+	/* A removed app may have the name of one that runs: its samples end with it. */
+	const struct app_list *apps = &m->context->apps->running;
 
 	metric_family(&m->text, f->name, f->type, f->help);
 	if (f->all)
 		f->all(m);
-	for (size_t i = 0; i < c->n_apps; i++) {
-		const struct app *app = &c->apps[i];
+	for (size_t i = 0; i < apps->n; i++) {
+		const struct app *app = apps->list[i];
 
 		if (f->app)
 			f->app(m, app);
 		for (size_t b = 0; f->backend && b < app->n_backends; b++)
-			f->backend(m, app, &app->backends[b]);
+			f->backend(m, app, app->backends[b]);
 	}
 }
 

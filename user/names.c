@@ -10,29 +10,36 @@ _Static_assert(RESOLVER_ADDRS_MAX <= ENDPOINTS_MAX, "a backend takes all that a 
 
 /* One target of one app that is given by name. */
 struct member {
-	struct app *app;
+	const struct app *app;
 	struct backend *backend;
 };
 
-/* One host name, and the members that have it: names->members[first .. first + n). */
+struct members {
+	struct member *list; /* by host */
+	size_t n;
+};
+
+/* One host name, and the members that have it. */
 struct name {
 	struct resolver_name watched;
 	struct names *names;
-	size_t first, n;
+	char *host;
+	const struct member *members;
+	size_t n_members; /* 0: only wanted so far */
 };
 
 struct names {
+	struct loop *loop;
 	struct names_callbacks cb;
-	struct resolver *resolver;
-	struct member *members;
-	size_t n_members;
-	struct name *list;
+	struct resolver *resolver; /* NULL: there was no name yet */
+	struct members members;    /* in use */
+	struct name **list;        /* by host */
 	size_t n;
 };
 
 static const char *host_of(const struct member *m)
 {
-	return m->backend->conf->at.host;
+	return m->backend->at.host;
 }
 
 static int compare_members(const void *a, const void *b)
@@ -40,28 +47,44 @@ static int compare_members(const void *a, const void *b)
 	return strcasecmp(host_of(a), host_of(b));
 }
 
-static void collect_members(struct names *n, struct app *apps, size_t n_apps)
+static struct members members_of(const struct app_list *apps)
 {
+	struct members members = { 0 };
 	size_t max = 0;
 
-	for (size_t a = 0; a < n_apps; a++)
-		max += apps[a].n_backends;
-	n->members = xcalloc(max, sizeof(*n->members));
-	for (size_t a = 0; a < n_apps; a++)
-		for (size_t i = 0; i < apps[a].n_backends; i++)
-			if (!apps[a].backends[i].conf->is_literal)
-				n->members[n->n_members++] =
-					(struct member){ &apps[a], &apps[a].backends[i] };
-	qsort(n->members, n->n_members, sizeof(*n->members), compare_members);
+	for (size_t a = 0; a < apps->n; a++)
+		max += apps->list[a]->n_backends;
+	members.list = xcalloc(max, sizeof(*members.list));
+	for (size_t a = 0; a < apps->n; a++)
+		for (size_t i = 0; i < apps->list[a]->n_backends; i++)
+			if (!apps->list[a]->backends[i]->is_literal)
+				members.list[members.n++] =
+					(struct member){ apps->list[a],
+							 apps->list[a]->backends[i] };
+	if (members.n)
+		qsort(members.list, members.n, sizeof(*members.list), compare_members);
+	return members;
 }
+
+/* Where those that have another host than the one at `first` begin. */
+static size_t end_of_host(const struct members *members, size_t first)
+{
+	size_t end = first + 1;
+
+	while (end < members->n && !compare_members(&members->list[first], &members->list[end]))
+		end++;
+	return end;
+}
+
+/* --- answers --------------------------------------------------------------------------------- */
 
 static void on_change(struct resolver_name *watched, const struct addr *addrs, size_t n_addrs)
 {
 	struct name *name = container_of(watched, struct name, watched);
 	struct names *n = name->names;
 
-	for (size_t i = 0; i < name->n; i++) {
-		struct backend *b = n->members[name->first + i].backend;
+	for (size_t i = 0; i < name->n_members; i++) {
+		struct backend *b = name->members[i].backend;
 		struct endpoint_set *old = backend_set_addresses(b, addrs, n_addrs);
 
 		if (old)
@@ -71,72 +94,150 @@ static void on_change(struct resolver_name *watched, const struct addr *addrs, s
 	n->cb.on_outcome(n->cb.arg);
 }
 
+static void log_failure(const struct name *name, const char *why)
+{
+	const struct member *first = name->members;
+
+	if (!name->n_members)
+		log_warning("%s, a name of the new configuration, does not resolve: %s; it is "
+			    "asked again until it does",
+			    name->host, why);
+	else
+		log_warning("%s does not resolve: %s; %s for %zu target%s (the first: %s of app "
+			    "\"%s\"); it is asked again until it does",
+			    name->host, why,
+			    backend_resolved(first->backend) ? "the last addresses stay in use"
+							     : "no address yet",
+			    name->n_members, name->n_members == 1 ? "" : "s", first->backend->text,
+			    first->app->conf->name);
+}
+
 static void on_failure(struct resolver_name *watched, const char *why, unsigned int failures)
 {
 	struct name *name = container_of(watched, struct name, watched);
-	struct names *n = name->names;
-	const struct member *first = &n->members[name->first];
 
 	if (failures == 1)
-		log_warning("%s does not resolve: %s; %s for %zu target%s (the first: %s of app "
-			    "\"%s\"); it is asked again until it does",
-			    watched->host, why,
-			    backend_resolved(first->backend) ? "the last addresses stay in use"
-							     : "no address yet",
-			    name->n, name->n == 1 ? "" : "s", first->backend->conf->text,
-			    first->app->conf->name);
-	n->cb.on_outcome(n->cb.arg);
+		log_failure(name, why);
+	name->names->cb.on_outcome(name->names->cb.arg);
 }
 
-static int watch_all(struct names *n)
+/* --- names ----------------------------------------------------------------------------------- */
+
+static void name_free(struct name *name)
 {
-	for (size_t i = 0; i < n->n_members;) {
-		struct name *name = &n->list[n->n++];
-		int rc;
-
-		*name = (struct name){ .names = n, .first = i };
-		name->watched.host = host_of(&n->members[i]);
-		name->watched.on_change = on_change;
-		name->watched.on_failure = on_failure;
-		for (;
-		     i < n->n_members && !compare_members(&n->members[name->first], &n->members[i]);
-		     i++)
-			name->n++;
-		rc = resolver_watch(n->resolver, &name->watched);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	resolver_unwatch(name->names->resolver, &name->watched);
+	free(name->host);
+	free(name);
 }
 
-int names_new(struct loop *loop, struct app *apps, size_t n_apps, const struct names_callbacks *cb,
-	      struct names **out)
+/* 0 or -errno. */
+static int watch(struct names *n, const char *host, struct name **out)
+{
+	struct name *name;
+	int rc = n->resolver ? 0 : resolver_new(n->loop, &n->resolver);
+
+	if (rc)
+		return rc;
+	name = xcalloc(1, sizeof(*name));
+	name->names = n;
+	name->host = xstrdup(host);
+	name->watched.host = name->host;
+	name->watched.on_change = on_change;
+	name->watched.on_failure = on_failure;
+	rc = resolver_watch(n->resolver, &name->watched);
+	if (rc)
+		name_free(name);
+	else
+		*out = name;
+	return rc;
+}
+
+struct names *names_new(struct loop *loop, const struct names_callbacks *cb)
 {
 	struct names *n = xcalloc(1, sizeof(*n));
+
+	n->loop = loop;
+	n->cb = *cb;
+	return n;
+}
+
+/* Both are sorted by host: the list becomes that of all that are in one of them. */
+int names_want(struct names *n, const struct app_list *apps)
+{
+	struct members wanted = members_of(apps);
+	struct name **list = xcalloc(n->n + wanted.n, sizeof(struct name *));
+	size_t at = 0, was = 0, len = 0;
 	int rc = 0;
 
-	n->cb = *cb;
-	collect_members(n, apps, n_apps);
-	n->list = xcalloc(n->n_members, sizeof(*n->list));
-	*out = n;
-	if (n->n_members)
-		rc = resolver_new(loop, &n->resolver);
-	if (!rc)
-		rc = watch_all(n);
-	if (rc) {
-		names_free(n);
-		*out = NULL;
+	while (was < n->n || (!rc && at < wanted.n)) {
+		int order = was == n->n ? 1 : -1;
+
+		if (was < n->n && !rc && at < wanted.n)
+			order = strcasecmp(n->list[was]->host, host_of(&wanted.list[at]));
+		if (order <= 0)
+			list[len++] = n->list[was++];
+		else
+			rc = watch(n, host_of(&wanted.list[at]), &list[len]);
+		len += order > 0 && !rc;
+		if (order >= 0)
+			at = end_of_host(&wanted, at);
 	}
+	free(wanted.list);
+	free(n->list);
+	n->list = list;
+	n->n = len;
 	return rc;
+}
+
+/* What the name resolves to is there at once for backends that have just come. */
+static void give_addresses(const struct name *name)
+{
+	const struct addr *addrs;
+	size_t n = resolver_addrs(&name->watched, &addrs);
+
+	for (size_t i = 0; n && i < name->n_members; i++) {
+		struct backend *b = name->members[i].backend;
+
+		if (!backend_resolved(b))
+			free(backend_set_addresses(b, addrs, n)); /* of nothing: NULL */
+	}
+}
+
+void names_use(struct names *n, const struct app_list *apps)
+{
+	struct members members = members_of(apps);
+	size_t at = 0, len = 0;
+
+	for (size_t i = 0; i < n->n; i++) {
+		struct name *name = n->list[i];
+		size_t end = at;
+
+		if (at < members.n && !strcasecmp(name->host, host_of(&members.list[at])))
+			end = end_of_host(&members, at);
+		name->members = &members.list[at];
+		name->n_members = end - at;
+		at = end;
+		if (!name->n_members) {
+			name_free(name);
+			continue;
+		}
+		give_addresses(name);
+		n->list[len++] = name;
+	}
+	n->n = len;
+	free(n->members.list);
+	n->members = members;
 }
 
 void names_free(struct names *n)
 {
 	if (!n)
 		return;
+	for (size_t i = 0; i < n->n; i++)
+		name_free(n->list[i]);
 	resolver_free(n->resolver);
 	free(n->list);
-	free(n->members);
+	free(n->members.list);
 	free(n);
 }
 

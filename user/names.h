@@ -2,6 +2,9 @@
 /*
  * Keeps the backends' endpoints as their names resolve: each host name of all apps is watched once,
  * however many targets have it, and every change goes to all of these.
+ *
+ * A reload first wants the names of the new apps, while the old ones run, and then uses them: what
+ * is new has been looked up by then, and names that stay keep what they have.
  */
 #ifndef SHUNT_NAMES_H
 #define SHUNT_NAMES_H
@@ -19,10 +22,14 @@ struct names_callbacks {
 	void *arg;
 };
 
-/* 0 with *out for names_free(), or -errno. The apps must outlive it. */
-int names_new(struct loop *loop, struct app *apps, size_t n_apps, const struct names_callbacks *cb,
-	      struct names **out) must_check;
+struct names *names_new(struct loop *loop, const struct names_callbacks *cb) must_check;
 void names_free(struct names *n); /* takes NULL */
+
+/* Begins to watch the names of these apps that are not watched yet. 0 or -errno. */
+int names_want(struct names *n, const struct app_list *apps) must_check;
+/* From now on answers go to these apps, whose names were wanted and who must stay until the next
+ * call; names that none of them has are forgotten. Those that are known are there at once. */
+void names_use(struct names *n, const struct app_list *apps);
 
 /* Names without a first outcome yet. */
 size_t names_pending(const struct names *n);

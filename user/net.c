@@ -10,6 +10,21 @@ static int set_option(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) ? -errno : 0;
 }
 
+int net_set_keepalive(int fd, uint32_t keepalive_ms)
+{
+	int idle_s = (int)((keepalive_ms + 999) / 1000);
+	int rc = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, keepalive_ms > 0);
+
+	if (rc || !keepalive_ms)
+		return rc;
+	rc = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+	if (!rc)
+		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, NET_KEEPALIVE_INTERVAL_S);
+	if (!rc)
+		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, NET_KEEPALIVE_PROBES);
+	return rc;
+}
+
 /*
  * The options of both legs. A listener's are inherited by what it accepts, which saves the calls
  * for each connection. SO_OOBINLINE: without it recv() would skip an urgent byte, and a byte would
@@ -17,20 +32,12 @@ static int set_option(int fd, int level, int name, int value)
  */
 static int set_stream_options(int fd, uint32_t keepalive_ms)
 {
-	int idle_s = (int)((keepalive_ms + 999) / 1000);
 	int rc = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 
 	if (!rc)
 		rc = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-	if (rc || !keepalive_ms)
-		return rc;
-	rc = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	if (!rc)
-		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
-	if (!rc)
-		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, NET_KEEPALIVE_INTERVAL_S);
-	if (!rc)
-		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, NET_KEEPALIVE_PROBES);
+	if (!rc && keepalive_ms)
+		rc = net_set_keepalive(fd, keepalive_ms);
 	return rc;
 }
 

@@ -25,6 +25,8 @@
  */
 int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared) must_check;
 int net_listen(int fd) must_check;
+/* Of a socket, or of what a listener will accept; 0: none. 0 or -errno. */
+int net_set_keepalive(int fd, uint32_t keepalive_ms) must_check;
 
 /* The next connection in a listener's queue: the fd (which has inherited the listener's options) or
  * -errno. */

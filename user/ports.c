@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ports.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,8 +9,8 @@
 #include "net.h"
 
 /* Open files that are neither listeners, sessions nor pipes: stdio, epoll, events, name servers'
- * sockets, log, the admin socket, HTTP and their clients, BPF maps. */
-#define FDS_RESERVED 104
+ * sockets, log, the admin socket, HTTP and their clients, a configuration, BPF maps. */
+#define FDS_RESERVED 105
 /* Its epoll and its mailbox; the ring of the sockmap engine, which has two. */
 #define FDS_PER_WORKER 4
 /* Pipes are worth less than sessions: all of them together take at most this share of the open
@@ -41,10 +42,104 @@ int ports_plan_fds(size_t listeners, size_t n_workers, size_t *pipes_per_worker,
 		return -EMFILE;
 	}
 	*pipes_per_worker = pipes / n_workers;
-	atomic_store(&fds->left, (int64_t)(limit - fixed));
+	atomic_store(&fds->left, (int64_t)(limit - fixed + listeners * n_workers));
 	log_debug("%llu open files: room for %llu connections at once", (unsigned long long)limit,
 		  (unsigned long long)(limit - fixed) / SESSION_FDS);
 	return 0;
+}
+
+/* --- plans ----------------------------------------------------------------------------------- */
+
+/* What is to be done with the listeners of a port. */
+struct port_op {
+	struct listener **listeners;
+	struct app *app; /* a reference; NULL: close them */
+	bool opens;
+};
+
+struct ports_plan {
+	struct errand errand;
+	struct ports_context context;
+	struct ports next;
+	struct port_op *ops;
+	size_t n_ops;
+	uint64_t listened[2][(UINT16_MAX + 1) / 64]; /* ports that are open now, IPv4 and IPv6 */
+	void (*done)(void *arg);
+	void *arg;
+};
+
+static int compare_ports(const void *va, const void *vb)
+{
+	const struct port *a = va, *b = vb;
+	int order = addr_compare_host(&a->at, &b->at);
+
+	return order ? order : (int)addr_port(&a->at) - (int)addr_port(&b->at);
+}
+
+static struct ports wanted_by(const struct app_list *apps)
+{
+	struct ports ports = { 0 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < apps->n; i++)
+		n += apps->list[i]->conf->n_ports * apps->list[i]->conf->n_listen;
+	ports.list = xcalloc(n, sizeof(*ports.list));
+	for (size_t i = 0; i < apps->n; i++) {
+		const struct app_conf *conf = apps->list[i]->conf;
+
+		for (size_t k = 0; k < conf->n_ports * conf->n_listen; k++) {
+			struct port *port = &ports.list[ports.n++];
+
+			port->app = apps->list[i];
+			port->at = conf->listen[k / conf->n_ports];
+			addr_set_port(&port->at, conf->ports[k % conf->n_ports]);
+		}
+	}
+	if (ports.n)
+		qsort(ports.list, ports.n, sizeof(*ports.list), compare_ports);
+	return ports;
+}
+
+static uint64_t *port_word(struct ports_plan *plan, const struct addr *at)
+{
+	return &plan->listened[at->sa.sa_family == AF_INET6][addr_port(at) / 64];
+}
+
+static uint64_t bit_of(const struct addr *at)
+{
+	return 1ull << (addr_port(at) % 64);
+}
+
+static void add_op(struct ports_plan *plan, struct port_op op)
+{
+	if (op.app)
+		app_get(op.app);
+	plan->ops[plan->n_ops++] = op;
+}
+
+/* Both are sorted. What is in neither list of listeners yet is left to be opened. */
+static void compare_with(struct ports_plan *plan, const struct ports *now)
+{
+	size_t i = 0, k = 0;
+
+	plan->ops = xcalloc(now->n + plan->next.n, sizeof(*plan->ops));
+	for (size_t p = 0; p < now->n; p++)
+		*port_word(plan, &now->list[p].at) |= bit_of(&now->list[p].at);
+	while (i < now->n || k < plan->next.n) {
+		struct port *was = &now->list[i], *next = &plan->next.list[k];
+		int order = i == now->n ? 1 : k == plan->next.n ? -1 : compare_ports(was, next);
+
+		i += order <= 0;
+		k += order >= 0;
+		if (order > 0)
+			continue;
+		if (order == 0)
+			next->listeners = was->listeners;
+		if (order < 0)
+			add_op(plan, (struct port_op){ .listeners = was->listeners });
+		else if (was->app != next->app)
+			add_op(plan, (struct port_op){ was->listeners, next->app, false });
+	}
 }
 
 /* IPv6 may be missing on a host; nobody asked for it in so many words, then. */
@@ -64,73 +159,196 @@ static const char *bind_advice(int error)
 	case EADDRNOTAVAIL:
 		return "this host does not have this address";
 	case EMFILE:
-		return "raise the limit of open files";
+		return "raise the limit of open files (LimitNOFILE, ulimit -n)";
 	default:
 		return "see bind(2)";
 	}
 }
 
-/* One socket a worker. 0 (opened, or rightly left out) or -errno, logged. */
-static int open_listener(struct workers *ws, struct app *app, const struct addr *at,
-			 const char *text)
+static void complain(const struct ports_plan *plan, const struct app *app, const struct addr *a,
+		     int error)
 {
-	for (size_t i = 0; i < ws->n; i++) {
-		int fd = net_bind(at, app->conf->keepalive_ms, i > 0), rc = fd;
+	char at[ADDR_TEXT_MAX], text[512];
 
-		if (i == 0 && fd < 0 && may_be_missing(app->conf, at, -fd))
-			return 0;
-		if (fd >= 0)
-			rc = net_listen(fd);
-		if (!rc)
-			rc = listener_set_add(&ws->list[i].listeners, fd, app, text);
-		if (!rc)
-			continue;
-		log_error("app \"%s\": can't listen on %s: %s: %s", app->conf->name, text,
-			  strerror(-rc), bind_advice(-rc));
-		if (fd >= 0)
-			close(fd);
+	snprintf(text, sizeof(text), "app \"%s\": can't listen on %s: %s: %s", app->conf->name,
+		 addr_format(a, at), strerror(error), bind_advice(error));
+	plan->context.complain(plan->context.arg, text);
+}
+
+/* One socket a worker, bound. 0 (also if it is rightly left out: no listeners) or -errno. */
+static int bind_port(struct ports_plan *plan, struct port *port)
+{
+	/* One of ours that listens on this port of another address, such as the wildcard, would be
+	 * in the way of a socket that does not share. */
+	bool overlaps = *port_word(plan, &port->at) & bit_of(&port->at);
+	struct fd_budget *fds = plan->context.fds;
+	uint32_t keepalive_ms = port->app->conf->keepalive_ms;
+	size_t n = plan->context.workers->n;
+	struct listener **listeners = xcalloc(n, sizeof(struct listener *));
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++) {
+		int fd = -EMFILE;
+
+		if (fd_budget_take(fds, 1)) {
+			fd = net_bind(&port->at, keepalive_ms, i > 0 || overlaps);
+			if (fd < 0)
+				fd_budget_give(fds, 1);
+		}
+		if (fd < 0)
+			rc = fd;
+		else
+			listeners[i] = listener_new(fd, &port->at, keepalive_ms, fds);
+	}
+	if (!rc) {
+		port->listeners = listeners;
+		add_op(plan, (struct port_op){ listeners, port->app, true });
+		return 0;
+	}
+	for (size_t i = 0; i < n && listeners[i]; i++)
+		listener_close(listeners[i]);
+	free(listeners);
+	return may_be_missing(port->app->conf, &port->at, -rc) ? 0 : rc;
+}
+
+/* First all are bound and then all listen: what fails, mostly fails before a client could connect. */
+static int open_missing(struct ports_plan *plan)
+{
+	size_t first_new = plan->n_ops, n = plan->context.workers->n;
+	int result = 0;
+
+	for (size_t i = 0; i < plan->next.n; i++) {
+		struct port *port = &plan->next.list[i];
+		int rc = port->listeners ? 0 : bind_port(plan, port);
+
+		if (rc)
+			complain(plan, port->app, &port->at, -rc);
+		result = result ? result : rc;
+	}
+	for (size_t k = n * first_new; !result && k < n * plan->n_ops; k++) {
+		const struct port_op *op = &plan->ops[k / n];
+
+		result = net_listen(op->listeners[k % n]->fd);
+		if (result)
+			complain(plan, op->app, &op->listeners[k % n]->at, -result);
+	}
+	return result;
+}
+
+/* Ports that were left out are none. */
+static void remove_missing(struct ports *ports)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ports->n; i++)
+		if (ports->list[i].listeners)
+			ports->list[n++] = ports->list[i];
+	ports->n = n;
+}
+
+int ports_plan(const struct ports *now, const struct app_list *apps,
+	       const struct ports_context *context, struct ports_plan **out)
+{
+	struct ports_plan *plan = xcalloc(1, sizeof(*plan));
+	int rc;
+
+	plan->context = *context;
+	plan->next = wanted_by(apps);
+	compare_with(plan, now);
+	rc = open_missing(plan);
+	if (rc) {
+		ports_abandon(plan);
 		return rc;
 	}
+	remove_missing(&plan->next);
+	*out = plan;
 	return 0;
 }
 
-static int open_app(struct ports *ports, struct app *app, struct workers *ws)
+static void plan_free(struct ports_plan *plan)
 {
-	const struct app_conf *conf = app->conf;
-	int result = 0;
-
-	for (size_t a = 0; a < conf->n_listen; a++) {
-		for (size_t i = 0; i < conf->n_ports; i++) {
-			char *text = ports->texts[ports->n++];
-			struct addr at = conf->listen[a];
-			int rc;
-
-			addr_set_port(&at, conf->ports[i]);
-			rc = open_listener(ws, app, &at, addr_format(&at, text));
-			result = result ? result : rc;
-		}
-	}
-	return result;
+	for (size_t i = 0; i < plan->n_ops; i++)
+		app_put(plan->ops[i].app);
+	free(plan->ops);
+	free(plan->next.list);
+	free(plan);
 }
 
-int ports_open(struct ports *ports, struct app *apps, size_t n_apps, struct workers *ws)
+void ports_abandon(struct ports_plan *plan)
 {
-	size_t total = 0;
-	int result = 0;
+	for (size_t i = 0; i < plan->n_ops; i++) {
+		struct port_op *op = &plan->ops[i];
 
-	for (size_t i = 0; i < n_apps; i++)
-		total += apps[i].conf->n_ports * apps[i].conf->n_listen;
-	*ports = (struct ports){ .texts = xcalloc(total, sizeof(*ports->texts)) };
-	for (size_t i = 0; i < n_apps; i++) {
-		int rc = open_app(ports, &apps[i], ws);
-
-		result = result ? result : rc;
+		if (!op->opens)
+			continue;
+		for (size_t w = 0; w < plan->context.workers->n; w++)
+			listener_close(op->listeners[w]);
+		free(op->listeners);
 	}
-	return result;
+	plan_free(plan);
+}
+
+/* On the worker's thread. */
+static void run_op(const struct port_op *op, struct worker *w, size_t index)
+{
+	struct listener **l = &op->listeners[index];
+	char at[ADDR_TEXT_MAX];
+	int rc = 0;
+
+	if (!*l)
+		return;
+	if (op->opens)
+		rc = listener_open(*l, &w->listeners, op->app);
+	else if (op->app)
+		listener_change_app(*l, op->app);
+	else
+		listener_empty(*l);
+	if (rc) /* no memory, or too many watches: the other workers have the port as well */
+		log_error("worker %zu can't watch %s: %s", index, addr_format(&(*l)->at, at),
+			  strerror(-rc));
+	if (!rc && op->app)
+		return;
+	listener_close(*l);
+	*l = NULL;
+}
+
+static void run_plan(struct errand *e, struct worker *w, size_t index)
+{
+	struct ports_plan *plan = container_of(e, struct ports_plan, errand);
+
+	for (size_t i = 0; i < plan->n_ops; i++)
+		run_op(&plan->ops[i], w, index);
+}
+
+static void end_plan(struct errand *e)
+{
+	struct ports_plan *plan = container_of(e, struct ports_plan, errand);
+	void (*done)(void *arg) = plan->done;
+	void *arg = plan->arg;
+
+	for (size_t i = 0; i < plan->n_ops; i++)
+		if (!plan->ops[i].app)
+			free(plan->ops[i].listeners);
+	plan_free(plan);
+	done(arg);
+}
+
+void ports_commit(struct ports *ports, struct ports_plan *plan, void (*done)(void *arg), void *arg)
+{
+	free(ports->list);
+	*ports = plan->next;
+	plan->next = (struct ports){ 0 };
+	plan->done = done;
+	plan->arg = arg;
+	plan->errand.run = run_plan;
+	plan->errand.done = end_plan;
+	workers_send(plan->context.workers, &plan->errand);
 }
 
 void ports_free(struct ports *ports)
 {
-	free(ports->texts);
+	for (size_t i = 0; i < ports->n; i++)
+		free(ports->list[i].listeners);
+	free(ports->list);
 	*ports = (struct ports){ 0 };
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "admin.h"
+#include "apps.h"
 #include "balancer.h"
 #include "engine_sockmap.h"
 #include "http.h"
@@ -22,11 +23,10 @@
 #define FIRST_ANSWERS_MAX_MS 2500
 
 struct proxy {
-	const struct config *config;
+	struct config *config; /* in force; its apps are in apps */
 	const char *version;
 	struct loop loop;
-	struct app *apps;
-	size_t n_apps;
+	struct apps apps;
 	struct names *names;
 	struct fd_budget fds;
 	struct sockmap *sockmap; /* NULL: the engine is off */
@@ -52,21 +52,6 @@ struct config_vocabulary proxy_vocabulary(void)
 
 /* --- apps ------------------------------------------------------------------------------------ */
 
-static void init_apps(struct proxy *p)
-{
-	const struct config *c = p->config;
-
-	p->apps = xcalloc(c->n_apps, sizeof(*p->apps));
-	p->n_apps = c->n_apps;
-	for (size_t i = 0; i < c->n_apps; i++) {
-		const struct app_conf *conf = &c->apps[i];
-
-		app_init(&p->apps[i], conf, balancer_find(conf->balance),
-			 engine_find(conf->engine ? conf->engine : c->engine));
-		balancer_prepare(&p->apps[i]);
-	}
-}
-
 /* Is it there, and if not, why not? */
 static void log_engine(const struct engine *e, bool ready, const char *what)
 {
@@ -82,55 +67,25 @@ static void log_engine(const struct engine *e, bool ready, const char *what)
 	log_record_end(&r);
 }
 
-/* An engine that some app insists on must work; auto takes what there is. */
+static void log_complaint(void *arg, const char *text)
+{
+	(void)arg;
+	log_error("%s", text);
+}
+
+/* Auto takes what there is. */
 static int probe_engines(const struct proxy *p)
 {
-	int result = 0;
-
 	for (size_t i = 0; engines[i]; i++) {
 		char why[128] = "";
-		int rc;
+		bool fails;
 
 		if (!engines[i]->probe)
 			continue;
-		rc = engines[i]->probe(why, sizeof(why));
-		if (!rc) {
-			log_engine(engines[i], true, engines[i]->summary);
-			continue;
-		}
-		log_engine(engines[i], false, why);
-		for (size_t a = 0; a < p->n_apps; a++) {
-			if (p->apps[a].engine != engines[i])
-				continue;
-			log_error("app \"%s\" is set to the engine %s, which is not available: "
-				  "set \"Engine\" to \"auto\"",
-				  p->apps[a].conf->name, engines[i]->name);
-			result = rc;
-		}
+		fails = engines[i]->probe(why, sizeof(why)) != 0;
+		log_engine(engines[i], !fails, fails ? why : engines[i]->summary);
 	}
-	return result;
-}
-
-static void log_app(const struct app *app)
-{
-	const struct app_conf *conf = app->conf;
-	char listen[512] = "", ports[512] = "";
-	size_t at = 0;
-
-	for (size_t i = 0; i < conf->n_listen && at < sizeof(listen); i++) {
-		char text[ADDR_TEXT_MAX];
-		struct addr a = conf->listen[i];
-		const char *colon = strrchr(addr_format(&a, text), ':');
-
-		at += (size_t)snprintf(listen + at, sizeof(listen) - at, "%s%.*s", i ? " and " : "",
-				       (int)(colon - text), text);
-	}
-	at = 0;
-	for (size_t i = 0; i < conf->n_ports && at < sizeof(ports); i++)
-		at += (size_t)snprintf(ports + at, sizeof(ports) - at, " %u", conf->ports[i]);
-	log_info("app \"%s\": ports%s on %s; %zu target%s by %s, engine %s", conf->name, ports,
-		 listen, conf->n_targets, conf->n_targets == 1 ? "" : "s", conf->balance,
-		 app->engine ? app->engine->name : "auto");
+	return apps_check_engines(&p->apps.running, log_complaint, NULL);
 }
 
 /* --- workers --------------------------------------------------------------------------------- */
@@ -147,9 +102,12 @@ static size_t count_cores(void)
 /* Is there an app that would use it? auto may. */
 static bool wants_sockmap(const struct proxy *p)
 {
-	for (size_t i = 0; i < p->n_apps; i++)
-		if (!p->apps[i].engine || p->apps[i].engine == &engine_sockmap)
+	for (size_t i = 0; i < p->apps.running.n; i++) {
+		const struct engine *engine = p->apps.running.list[i]->engine;
+
+		if (!engine || engine == &engine_sockmap)
 			return true;
+	}
 	return false;
 }
 
@@ -190,12 +148,12 @@ static int init_workers(struct proxy *p)
 {
 	size_t n = p->config->workers ? p->config->workers : count_cores();
 	struct worker_conf conf = {
-		.max_listeners = ports_count(p->config),
 		.max_buffers = BUFFERS_PER_WORKER,
 		.fds = &p->fds,
 		.access_log = p->config->access_log,
 	};
-	int rc = ports_plan_fds(conf.max_listeners, n, &conf.max_pipes, &p->fds);
+	int rc = ports_plan_fds(ports_count(p->config), n, &conf.max_pipes, &p->fds);
+
 	return rc ? rc : workers_init(&p->workers, n, &conf);
 }
 
@@ -206,7 +164,7 @@ static void log_ready(const struct proxy *p)
 	log_record_begin(&r, LOG_LEVEL_NOTICE, "ready");
 	log_record_str(&r, "version", p->version);
 	log_record_u64(&r, "workers", p->workers.n);
-	log_record_u64(&r, "apps", p->n_apps);
+	log_record_u64(&r, "apps", p->apps.running.n);
 	log_record_u64(&r, "listeners", p->ports.n);
 	log_record_end(&r);
 }
@@ -380,8 +338,7 @@ static int open_admin(struct proxy *p)
 {
 	const struct admin_context context = {
 		.version = p->version,
-		.apps = p->apps,
-		.n_apps = p->n_apps,
+		.apps = &p->apps,
 		.workers = &p->workers,
 		.fds = &p->fds,
 		.sockmap = p->sockmap,
@@ -393,15 +350,38 @@ static int open_admin(struct proxy *p)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+static void on_ports_open(void *arg)
+{
+	(void)arg; /* nobody waits: no worker has begun */
+}
+
+static int open_ports(struct proxy *p)
+{
+	const struct ports_context context = {
+		.workers = &p->workers,
+		.fds = &p->fds,
+		.complain = log_complaint,
+	};
+	struct ports_plan *plan;
+	int rc = ports_plan(&p->ports, &p->apps.running, &context, &plan);
+
+	if (!rc)
+		ports_commit(&p->ports, plan, on_ports_open, NULL);
+	return rc;
+}
+
 static int watch_names(struct proxy *p)
 {
 	struct names_callbacks cb = { on_retire, on_name_outcome, p };
-	int rc = names_new(&p->loop, p->apps, p->n_apps, &cb, &p->names);
+	int rc;
 
+	p->names = names_new(&p->loop, &cb);
+	rc = names_want(p->names, &p->apps.running);
 	if (rc) {
 		log_error("names can't be resolved: %s", strerror(-rc));
 		return rc;
 	}
+	names_use(p->names, &p->apps.running);
 	loop_again(&p->loop, &p->check_names);
 	loop_arm_in(&p->loop, &p->first_answers, FIRST_ANSWERS_MAX_MS * NSEC_PER_MSEC);
 	return 0;
@@ -419,25 +399,24 @@ static int start(struct proxy *p)
 		log_error("can't start: %s", strerror(-rc));
 		return rc;
 	}
-	init_apps(p);
-	rc = probe_engines(p);
-	if (rc)
-		return rc;
 	rc = init_workers(p);
 	if (rc)
 		return rc;
+	p->apps.running = apps_make(p->config, NULL, NULL);
+	rc = probe_engines(p);
+	if (rc)
+		return rc;
 	/* Before the probe, which takes its time: clients may queue meanwhile. */
-	rc = ports_open(&p->ports, p->apps, p->n_apps, &p->workers);
+	rc = open_ports(p);
 	if (rc)
 		return rc;
 	start_sockmap(p);
-	for (size_t i = 0; i < p->n_apps; i++)
-		log_app(&p->apps[i]);
-	rc = open_admin(p);
-	if (rc)
-		return rc;
-	rc = loop_add(&p->loop, &p->worker_done, p->workers.done_fd, EPOLLIN);
-	return rc ? rc : watch_names(p);
+	for (size_t i = 0; i < p->apps.running.n; i++)
+		app_log(p->apps.running.list[i]);
+	rc = watch_names(p);
+	if (!rc)
+		rc = open_admin(p);
+	return rc ? rc : loop_add(&p->loop, &p->worker_done, p->workers.done_fd, EPOLLIN);
 }
 
 static void finish(struct proxy *p)
@@ -448,15 +427,13 @@ static void finish(struct proxy *p)
 	http_close(p->http);
 	sockmap_close(p->sockmap);
 	ports_free(&p->ports);
-	for (size_t i = 0; i < p->n_apps; i++)
-		app_close(&p->apps[i]);
-	free(p->apps);
+	apps_free(&p->apps);
 	if (p->signals.fd >= 0)
 		close(p->signals.fd);
 	loop_close(&p->loop);
 }
 
-int proxy_run(const struct config *config, const char *version)
+int proxy_run(struct config *config, const char *version)
 {
 	struct proxy p = {
 		.config = config,

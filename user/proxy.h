@@ -16,9 +16,9 @@
 struct config_vocabulary proxy_vocabulary(void);
 
 /*
- * Runs until it is told to stop. `config` is the caller's and must outlive the call. Returns 0
- * after an orderly end, or -errno; everything that went wrong has been logged.
+ * Runs until it is told to stop. `config` is the caller's and must outlive the call, but its apps
+ * are taken. Returns 0 after an orderly end, or -errno; everything that went wrong has been logged.
  */
-int proxy_run(const struct config *config, const char *version) must_check;
+int proxy_run(struct config *config, const char *version) must_check;
 
 #endif

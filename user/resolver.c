@@ -506,6 +506,14 @@ void resolver_unwatch(struct resolver *r, struct resolver_name *name)
 		query_free(q);
 }
 
+size_t resolver_addrs(const struct resolver_name *name, const struct addr **addrs)
+{
+	const struct resolver_query *q = name->query;
+
+	*addrs = q ? q->addrs : NULL;
+	return q ? q->n_addrs : 0;
+}
+
 size_t resolver_pending(const struct resolver *r)
 {
 	return r->pending;

@@ -45,6 +45,9 @@ void resolver_free(struct resolver *r);
 int resolver_watch(struct resolver *r, struct resolver_name *name) must_check;
 void resolver_unwatch(struct resolver *r, struct resolver_name *name);
 
+/* The last good answer: how many addresses there are, and where; 0: none yet. */
+size_t resolver_addrs(const struct resolver_name *name, const struct addr **addrs);
+
 /* How many watched names have not had their first outcome, good or bad. */
 size_t resolver_pending(const struct resolver *r);
 

@@ -87,26 +87,27 @@ static void leave_backend(struct session *s)
 	s->counts_at_backend = false;
 }
 
-static void enter_backend(struct session *s, struct backend *b)
+static void enter_backend(struct session *s, uint32_t picked)
 {
+	struct backend *b = s->app->backends[picked];
+
 	s->backend = b;
+	s->picked = picked;
 	s->counts_at_backend = true;
 	atomic_fetch_add(&b->active, 1);
 	backend_walk_begin(b, &s->walk);
 	if (s->attempts++)
-		atomic_fetch_add_explicit(&s->app->failovers, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&s->app->shared->failovers, 1, memory_order_relaxed);
 }
 
 /* 0 or -ENOMEM. */
 static int mark_tried(struct session *s)
 {
-	size_t i = (size_t)(s->backend - s->app->backends);
-
 	if (!s->tried)
 		s->tried = calloc((s->app->n_backends + 63) / 64, sizeof(*s->tried));
 	if (!s->tried)
 		return -ENOMEM;
-	s->tried[i / 64] |= 1ull << (i % 64);
+	s->tried[s->picked / 64] |= 1ull << (s->picked % 64);
 	return 0;
 }
 
@@ -154,7 +155,7 @@ static bool choose_endpoint(struct session *s)
 	if (i < 0)
 		return false;
 	leave_backend(s);
-	enter_backend(s, &s->app->backends[i]);
+	enter_backend(s, (uint32_t)i);
 	return walk_on(s, false) || walk_on(s, true);
 }
 
@@ -167,7 +168,7 @@ static void log_backend_state(const struct session *s, enum log_level level, con
 		return;
 	log_record_begin(&r, level, event);
 	log_record_str(&r, "app", s->app->conf->name);
-	log_record_str(&r, "target", s->backend->conf->text);
+	log_record_str(&r, "target", s->backend->text);
 	log_record_str(&r, "address", addr_format(&s->endpoint.addr, text));
 	if (level == LOG_LEVEL_WARNING)
 		log_record_str(&r, "error", strerror(s->connect_error));
@@ -340,7 +341,8 @@ static void start_relaying(struct session *s)
 {
 	session_set_state(s, SESSION_RELAYING);
 	s->connected_ns = s->active_ns = s->ctx->loop->now_ns;
-	buckets_add(&s->app->connect_time, &connect_bounds, s->connected_ns - s->connecting_ns);
+	buckets_add(&s->app->shared->connect_time, &connect_bounds,
+		    s->connected_ns - s->connecting_ns);
 	free(s->tried);
 	s->tried = NULL;
 	update_timer(s);
@@ -445,8 +447,8 @@ static void log_close(const struct session *s, enum close_reason reason)
 	log_record_begin(&r, LOG_LEVEL_INFO, "connection");
 	log_record_str(&r, "app", s->app->conf->name);
 	log_record_str(&r, "client", addr_format(&s->client, text));
-	log_record_str(&r, "listener", s->listener);
-	log_record_str(&r, "target", s->backend ? s->backend->conf->text : "-");
+	log_record_str(&r, "listener", addr_format(&s->listener, text));
+	log_record_str(&r, "target", s->backend ? s->backend->text : "-");
 	log_record_str(&r, "address", s->backend ? addr_format(&s->endpoint.addr, text) : "-");
 	log_record_u64(&r, "attempts", s->attempts);
 	log_record_ms(&r, "connect_ms", s->connected_ns ? s->connected_ns - s->opened_ns : 0);
@@ -467,29 +469,35 @@ static void log_close(const struct session *s, enum close_reason reason)
 	log_record_end(&r);
 }
 
-static void count_bytes(struct session *s, int from, _Atomic uint64_t *counter)
+static void count_bytes(struct session *s, int from, _Atomic uint64_t *backend,
+			_Atomic uint64_t *app)
 {
-	uint64_t bytes = s->relay.dir[from].bytes;
+	uint64_t bytes = s->relay.dir[from].bytes, more = bytes - s->counted[from];
 
-	atomic_fetch_add_explicit(counter, bytes - s->counted[from], memory_order_relaxed);
+	atomic_fetch_add_explicit(backend, more, memory_order_relaxed);
+	atomic_fetch_add_explicit(app, more, memory_order_relaxed);
 	s->counted[from] = bytes;
 }
 
 void session_count_bytes(struct session *s)
 {
+	struct app_shared *app = s->app->shared;
+
 	note_activity(s);
 	if (!s->backend)
 		return;
-	count_bytes(s, CLIENT, &s->backend->bytes_to_backend);
-	count_bytes(s, BACKEND, &s->backend->bytes_to_client);
+	count_bytes(s, CLIENT, &s->backend->bytes_to_backend, &app->bytes_to_backend);
+	count_bytes(s, BACKEND, &s->backend->bytes_to_client, &app->bytes_to_client);
 }
 
 static void count_close(struct session *s, enum close_reason reason)
 {
-	atomic_fetch_add_explicit(&s->app->closed[reason], 1, memory_order_relaxed);
-	atomic_fetch_sub(&s->app->active, 1);
+	struct app_shared *app = s->app->shared;
+
+	atomic_fetch_add_explicit(&app->closed[reason], 1, memory_order_relaxed);
+	atomic_fetch_sub(&app->active, 1);
 	if (s->connected_ns)
-		buckets_add(&s->app->duration, &connection_bounds,
+		buckets_add(&app->duration, &connection_bounds,
 			    s->ctx->loop->now_ns - s->opened_ns);
 	session_count_bytes(s);
 }
@@ -512,6 +520,7 @@ static void on_destroy(struct work *w)
 {
 	struct session *s = container_of(w, struct session, destroy);
 
+	app_put(s->app);
 	free(s->tried);
 	free(s);
 }
@@ -543,16 +552,16 @@ void session_close(struct session *s, enum close_reason reason)
 /* --- accept ---------------------------------------------------------------------------------- */
 
 static struct session *session_new(struct session_ctx *ctx, struct app *app,
-				   const struct addr *client, const char *listener)
+				   const struct addr *client, const struct addr *listener)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
 	s->ctx = ctx;
-	s->app = app;
+	s->app = app_get(app);
 	s->client = *client;
-	s->listener = listener;
+	s->listener = *listener;
 	s->opened_ns = s->active_ns = ctx->loop->now_ns;
 	relay_init(&s->relay, &ctx->pools, app->engine);
 	s->relay.side[CLIENT].watch.ready = on_client_event;
@@ -566,15 +575,15 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 }
 
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
-		  const char *listener)
+		  const struct addr *listener)
 {
 	uint32_t limit = app->conf->max_connections;
 	struct session *s = session_new(ctx, app, client, listener);
 	int rc;
 
-	atomic_fetch_add_explicit(&app->accepted, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&app->shared->accepted, 1, memory_order_relaxed);
 	if (!s) {
-		atomic_fetch_add_explicit(&app->closed[CLOSE_NO_RESOURCES], 1,
+		atomic_fetch_add_explicit(&app->shared->closed[CLOSE_NO_RESOURCES], 1,
 					  memory_order_relaxed);
 		net_reset(fd);
 		fd_budget_give(ctx->fds, SESSION_FDS);
@@ -583,7 +592,7 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);
 	if (rc)
 		net_reset(fd);
-	if (atomic_fetch_add(&app->active, 1) >= limit && limit)
+	if (atomic_fetch_add(&app->shared->active, 1) >= limit && limit)
 		session_close(s, CLOSE_MAX_CONNECTIONS);
 	else if (rc)
 		session_close(s, CLOSE_NO_RESOURCES);

@@ -71,13 +71,13 @@ enum session_state {
 struct session {
 	struct relay relay;
 	struct session_ctx *ctx;
-	struct app *app;
+	struct app *app;         /* a reference, which also keeps the backend */
 	struct backend *backend; /* the last one picked; NULL until then */
 	struct list link;
 	struct timer timer;
 	struct work pump, destroy;
 	struct addr client;
-	const char *listener;            /* where the client connected to; the listener's text */
+	struct addr listener;            /* where the client connected to: the listener's */
 	struct endpoint_choice endpoint; /* where it is connected, or connecting, to */
 	struct endpoint_walk walk;
 	uint64_t *tried; /* a bit a backend; NULL: none has failed */
@@ -86,6 +86,7 @@ struct session {
 	uint64_t seen_moved;    /* relay.moved when activity was last looked at */
 	uint64_t counted[2];    /* of each direction's bytes, what its backend's counters have */
 	uint32_t attempts;      /* backends tried */
+	uint32_t picked;        /* the backend's number in the app */
 	int connect_error;      /* of the last attempt that failed: a positive errno, or 0 */
 	bool counts_at_backend; /* in backend->active */
 	enum session_state state;
@@ -96,7 +97,7 @@ struct session {
  * Whatever becomes of it, the fd is the session's from now on.
  */
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
-		  const char *listener);
+		  const struct addr *listener);
 
 /* Brings its activity, and its backend's counters, up to date with what has been relayed. */
 void session_count_bytes(struct session *s);

@@ -18,7 +18,7 @@ static void take(const struct session *s, struct session_snapshot *out)
 	uint64_t now_ns = s->ctx->loop->now_ns;
 
 	*out = (struct session_snapshot){
-		.app = s->app,
+		.app = app_get(s->app),
 		.backend = s->backend,
 		.listener = s->listener,
 		.client = s->client,
@@ -60,6 +60,8 @@ int session_snapshots_take(struct session_ctx *ctx, struct session_snapshots *ou
 
 void session_snapshots_free(struct session_snapshots *s)
 {
+	for (size_t i = 0; i < s->n; i++)
+		app_put(s->list[i].app);
 	free(s->list);
 	*s = (struct session_snapshots){ 0 };
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What can be told of a live session: plain values, taken on its worker's thread, to be read on any
- * other. No pointer to a session leaves its worker; what a snapshot does point to (apps, backends,
- * listeners' texts, engines) is freed by the main thread alone, where snapshots are read.
+ * other. No pointer to a session leaves its worker; a snapshot holds a reference to the app, which
+ * also keeps the backend.
  */
 #ifndef SHUNT_SESSION_SNAPSHOT_H
 #define SHUNT_SESSION_SNAPSHOT_H
@@ -17,10 +17,9 @@ struct direction_snapshot {
 };
 
 struct session_snapshot {
-	const struct app *app;
-	const struct backend *backend; /* NULL: none has been picked */
-	const char *listener;
-	struct addr client, address; /* address: AF_UNSPEC while there is no backend */
+	struct app *app;                       /* a reference */
+	const struct backend *backend;         /* NULL: none has been picked */
+	struct addr client, listener, address; /* address: AF_UNSPEC while there is no backend */
 	enum session_state state;
 	uint64_t age_ns, idle_ns;
 	struct direction_snapshot dir[2]; /* by the side that they read from */

@@ -80,7 +80,7 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 		.on_closed = on_session_closed,
 	};
 	list_init(&w->sessions.sessions);
-	listener_set_init(&w->listeners, &w->sessions, conf->max_listeners);
+	listener_set_init(&w->listeners, &w->sessions);
 	rc = loop_init(&w->loop);
 	if (rc)
 		return rc;

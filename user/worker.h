@@ -38,7 +38,7 @@ struct worker {
 };
 
 struct worker_conf {
-	size_t max_listeners, max_buffers, max_pipes;
+	size_t max_buffers, max_pipes;
 	struct fd_budget *fds;
 	bool access_log;
 	int done_fd;

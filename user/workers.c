@@ -130,41 +130,72 @@ void workers_close(struct workers *ws)
 	*ws = (struct workers){ .done_fd = -1 };
 }
 
-/* A message to each worker; the last one that has run it frees the whole. */
-struct retirement {
-	void *what;
-	_Atomic size_t left;
-	struct goodbye {
-		struct message message;
-		struct retirement *retirement;
-	} goodbye[];
+struct errand_part {
+	struct message message;
+	struct errand *errand;
+	size_t index;
 };
 
-static void run_goodbye(struct message *m, struct worker *w)
+/* One less that keeps the errand from its end. */
+static void leave_errand(struct errand *e)
 {
-	struct retirement *r = container_of(m, struct goodbye, message)->retirement;
-
-	(void)w;
-	if (atomic_fetch_sub(&r->left, 1) > 1)
+	if (atomic_fetch_sub(&e->left, 1) > 1)
 		return;
+	free(e->parts);
+	e->done(e);
+}
+
+static void run_part(struct message *m, struct worker *w)
+{
+	struct errand_part *part = container_of(m, struct errand_part, message);
+	struct errand *e = part->errand;
+
+	e->run(e, w, part->index);
+	leave_errand(e);
+}
+
+void workers_send(struct workers *ws, struct errand *e)
+{
+	e->parts = xcalloc(ws->n_inited, sizeof(*e->parts));
+	/* One more than there are parts: it does not end while parts are still handed out. */
+	atomic_store(&e->left, ws->n_inited + 1);
+	for (size_t i = 0; i < ws->n_inited; i++) {
+		e->parts[i] =
+			(struct errand_part){ .message.run = run_part, .errand = e, .index = i };
+		worker_post(&ws->list[i], &e->parts[i].message);
+	}
+	workers_run_orphans(ws);
+	leave_errand(e);
+}
+
+struct retirement {
+	struct errand errand;
+	void *what;
+};
+
+/* That a worker gets to it is all that is wanted. */
+static void say_goodbye(struct errand *e, struct worker *w, size_t index)
+{
+	(void)e;
+	(void)w;
+	(void)index;
+}
+
+static void free_retired(struct errand *e)
+{
+	struct retirement *r = container_of(e, struct retirement, errand);
+
 	free(r->what);
 	free(r);
 }
 
 void workers_retire(struct workers *ws, void *what)
 {
-	struct retirement *r;
+	struct retirement *r = xcalloc(1, sizeof(*r));
 
-	if (!ws->running) {
-		free(what);
-		return;
-	}
-	r = xcalloc(1, sizeof(*r) + ws->n * sizeof(r->goodbye[0]));
-	r->what = what;
-	atomic_store(&r->left, ws->n);
-	for (size_t i = 0; i < ws->n; i++) {
-		r->goodbye[i].message.run = run_goodbye;
-		r->goodbye[i].retirement = r;
-		worker_post(&ws->list[i], &r->goodbye[i].message);
-	}
+	*r = (struct retirement){
+		.errand = { .run = say_goodbye, .done = free_retired },
+		.what = what,
+	};
+	workers_send(ws, &r->errand);
 }

@@ -33,6 +33,20 @@ const char *workers_state(const struct workers *ws); /* "starting", "ready" or "
 void workers_close(struct workers *ws); /* waits for the threads: tell them to stop before */
 
 /*
+ * Something that each worker is to do on its own thread: embedded by whoever sends it, filled in
+ * but for left and parts.
+ */
+struct errand {
+	void (*run)(struct errand *e, struct worker *w, size_t index);
+	void (*done)(struct errand *e); /* on the thread of the last one; owns the errand */
+	_Atomic size_t left;
+	struct errand_part *parts;
+};
+
+/* Workers whose threads have not begun, or have ended, are served on the caller's. */
+void workers_send(struct workers *ws, struct errand *e);
+
+/*
  * Frees `what` when no worker can hold a pointer to it any more: when each has begun a new turn of
  * its loop since. The caller has made it unreachable before. (The idea of RCU's grace period, with
  * messages.)

@@ -29,7 +29,7 @@ static struct loop loop;
 static struct workers workers;
 static struct fd_budget fds;
 static struct config *config;
-static struct app *apps;
+static struct apps apps;
 static struct admin *admin;
 
 /* --- the daemon's part ------------------------------------------------------------------------ */
@@ -42,16 +42,12 @@ static void load(const char *text)
 	config = config_parse(text, strlen(text), &v, &errors);
 	assert_non_null(config);
 	config_errors_free(&errors);
-	apps = xcalloc(config->n_apps, sizeof(*apps));
-	for (size_t i = 0; i < config->n_apps; i++) {
-		app_init(&apps[i], &config->apps[i], balancer_find(config->apps[i].balance), NULL);
-		balancer_prepare(&apps[i]);
-	}
+	apps.running = apps_make(config, NULL, NULL);
 }
 
 static void open_daemon(const char *text)
 {
-	struct worker_conf conf = { .max_listeners = 1, .max_buffers = 4, .fds = &fds };
+	struct worker_conf conf = { .max_buffers = 4, .fds = &fds };
 	struct admin_context context = { .version = "1.2.3", .workers = &workers, .fds = &fds };
 	char why[256];
 
@@ -59,8 +55,7 @@ static void open_daemon(const char *text)
 	atomic_store(&fds.left, 100);
 	assert_int_equal(loop_init(&loop), 0);
 	assert_int_equal(workers_init(&workers, 2, &conf), 0);
-	context.apps = apps;
-	context.n_apps = config->n_apps;
+	context.apps = &apps;
 	strcpy(folder, "/tmp/shunt-test-XXXXXX");
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/admin.sock", folder);
@@ -73,9 +68,7 @@ static void close_daemon(void)
 	workers_close(&workers);
 	admin_close(admin);
 	assert_int_equal(rmdir(folder), 0); /* the socket is gone */
-	for (size_t i = 0; i < config->n_apps; i++)
-		app_close(&apps[i]);
-	free(apps);
+	apps_free(&apps);
 	config_free(config);
 	loop_close(&loop);
 }
@@ -472,7 +465,8 @@ static void no_byte_of_a_live_flow_is_missing_or_counted_twice(void **state)
 {
 	struct addr at, backend_at;
 	int backend = listening_socket(&backend_at), front = listening_socket(&at), client, served;
-	char text[256], backend_text[ADDR_TEXT_MAX];
+	char text[256], backend_text[ADDR_TEXT_MAX], front_text[ADDR_TEXT_MAX];
+	struct listener *listener;
 	cJSON *row;
 
 	(void)state;
@@ -480,7 +474,9 @@ static void no_byte_of_a_live_flow_is_missing_or_counted_twice(void **state)
 	snprintf(text, sizeof(text),
 		 "{\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[\"%s\"]}]}", backend_text);
 	open_daemon(text);
-	assert_int_equal(listener_set_add(&workers.list[0].listeners, front, &apps[0], "front"), 0);
+	listener = listener_new(front, &at, 0, &fds);
+	assert_int_equal(listener_open(listener, &workers.list[0].listeners, apps.running.list[0]),
+			 0);
 	assert_int_equal(workers_start(&workers), 0);
 	client = net_connect(&at, 0);
 	assert_true(client >= 0);
@@ -492,7 +488,7 @@ static void no_byte_of_a_live_flow_is_missing_or_counted_twice(void **state)
 
 	row = first_row("{\"command\":\"flows\",\"why\":true,\"app\":\"a\"}\n", 1);
 	has_text(row, "app", "a");
-	has_text(row, "listener", "front");
+	has_text(row, "listener", addr_format(&at, front_text));
 	has_text(row, "target", backend_text);
 	has_text(row, "address", backend_text);
 	has_text(row, "state", "relaying");
@@ -510,7 +506,7 @@ static void no_byte_of_a_live_flow_is_missing_or_counted_twice(void **state)
 		if (i == 1) {
 			close(client);
 			close(served);
-			while (atomic_load(&apps[0].active))
+			while (atomic_load(&apps.running.list[0]->shared->active))
 				usleep(1000);
 		}
 	}

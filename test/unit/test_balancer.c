@@ -14,27 +14,35 @@
 #define N 5
 #define PICKS 20000
 
-static struct target_conf targets[N];
-static struct app_conf conf = { .name = (char *)"app", .targets = targets, .n_targets = N };
 static uint64_t rng;
 
 static const uint64_t now_ns = 100 * NSEC_PER_SEC;
 
-static void open_app(struct app *app, const char *balancer, const uint32_t weights[N])
+static struct app *open_app(const char *balancer, const uint32_t weights[N])
 {
-	static char names[N][16];
+	struct app_conf conf = {
+		.name = xstrdup("app"),
+		.targets = xcalloc(N, sizeof(struct target_conf)),
+		.n_targets = N,
+	};
+	struct app *app;
 
 	rng = 20240611;
 	for (size_t i = 0; i < N; i++) {
-		snprintf(names[i], sizeof(names[i]), "10.0.0.%zu:80", i + 1);
-		targets[i] = (struct target_conf){
-			.text = names[i], .is_literal = true, .weight = weights[i], .at.port = 80
-		};
-		snprintf(targets[i].at.host, sizeof(targets[i].at.host), "10.0.0.%zu", i + 1);
-		assert_int_equal(addr_parse_host(targets[i].at.host, &targets[i].addr), 0);
+		struct target_conf *t = &conf.targets[i];
+		char text[32];
+
+		snprintf(text, sizeof(text), "10.0.0.%zu:80", i + 1);
+		*t = (struct target_conf){ .text = xstrdup(text),
+					   .is_literal = true,
+					   .weight = weights[i],
+					   .at.port = 80 };
+		snprintf(t->at.host, sizeof(t->at.host), "10.0.0.%zu", i + 1);
+		assert_int_equal(addr_parse_host(t->at.host, &t->addr), 0);
 	}
-	app_init(app, &conf, balancer_find(balancer), NULL);
+	app = app_new(&conf, balancer_find(balancer), NULL, NULL);
 	balancer_prepare(app);
+	return app;
 }
 
 static int pick(struct app *app, const char *client, uint64_t tried, bool even_down)
@@ -50,7 +58,7 @@ static int pick(struct app *app, const char *client, uint64_t tried, bool even_d
 
 static void put_down(struct app *app, size_t i)
 {
-	struct endpoint_set *set = atomic_load(&app->backends[i].set);
+	struct endpoint_set *set = atomic_load(&app->backends[i]->set);
 
 	atomic_store(&set->endpoint[0].down_until_ns, now_ns + 1);
 }
@@ -68,7 +76,7 @@ static void count_picks(struct app *app, unsigned int share[N], bool held)
 		assert_in_range(i, 0, N - 1);
 		share[i]++;
 		if (held)
-			atomic_fetch_add(&app->backends[i].active, 1);
+			atomic_fetch_add(&app->backends[i]->active, 1);
 	}
 }
 
@@ -85,11 +93,11 @@ static void shares_follow_weights(void **state)
 
 	for (size_t w = 0; w < 2; w++) {
 		unsigned int share[N];
-		struct app app;
+		struct app *app;
 		double sum = 0;
 
-		open_app(&app, f->balancer, sets[w]);
-		count_picks(&app, share, f->held);
+		app = open_app(f->balancer, sets[w]);
+		count_picks(app, share, f->held);
 		for (size_t i = 0; i < N; i++)
 			sum += sets[w][i];
 		for (size_t i = 0; i < N; i++) {
@@ -101,7 +109,7 @@ static void shares_follow_weights(void **state)
 					"%s: backend %zu of weight %u has %u connections, not %.0f",
 					f->balancer, i, sets[w][i], share[i], expected);
 		}
-		app_close(&app);
+		app_put(app);
 	}
 }
 
@@ -109,25 +117,25 @@ static void only_candidates_are_picked(void **state)
 {
 	static const uint32_t weights[N] = { 1, 1, 1, 1, 1 };
 	const struct fairness *f = *state;
-	struct app app;
+	struct app *app;
 
-	open_app(&app, f->balancer, weights);
-	put_down(&app, 0);
-	put_down(&app, 3);
+	app = open_app(f->balancer, weights);
+	put_down(app, 0);
+	put_down(app, 3);
 	for (int k = 0; k < 300; k++) {
-		int i = pick(&app, "10.1.1.1", 1u << 1, false);
+		int i = pick(app, "10.1.1.1", 1u << 1, false);
 
 		assert_true(i == 2 || i == 4);
 	}
-	assert_int_equal(pick(&app, "10.1.1.1", 1u << 1 | 1u << 2, false), 4);
-	assert_int_equal(pick(&app, "10.1.1.1", 1u << 1 | 1u << 2 | 1u << 4, false), -1);
+	assert_int_equal(pick(app, "10.1.1.1", 1u << 1 | 1u << 2, false), 4);
+	assert_int_equal(pick(app, "10.1.1.1", 1u << 1 | 1u << 2 | 1u << 4, false), -1);
 	for (int k = 0; k < 100; k++) {
-		int i = pick(&app, "10.1.1.1", 1u << 1 | 1u << 2 | 1u << 4, true);
+		int i = pick(app, "10.1.1.1", 1u << 1 | 1u << 2 | 1u << 4, true);
 
 		assert_true(i == 0 || i == 3);
 	}
-	assert_int_equal(pick(&app, "10.1.1.1", 31, true), -1);
-	app_close(&app);
+	assert_int_equal(pick(app, "10.1.1.1", 31, true), -1);
+	app_put(app);
 }
 
 /* A turn of a heavy backend does not come many times in a row. */
@@ -135,12 +143,12 @@ static void round_robin_is_interleaved(void **state)
 {
 	static const uint32_t weights[N] = { 2, 1, 1, 1, 5 };
 	unsigned int run = 0, longest = 0, share[N] = { 0 };
-	struct app app;
+	struct app *app;
 
 	(void)state;
-	open_app(&app, "round_robin", weights);
+	app = open_app("round_robin", weights);
 	for (int k = 0; k < 10; k++) {
-		int i = pick(&app, "10.1.1.1", 0, false);
+		int i = pick(app, "10.1.1.1", 0, false);
 
 		share[i]++;
 		run = i == 4 ? run + 1 : 0;
@@ -149,56 +157,56 @@ static void round_robin_is_interleaved(void **state)
 	for (size_t i = 0; i < N; i++)
 		assert_int_equal(share[i], weights[i]);
 	assert_true(longest <= 2);
-	app_close(&app);
+	app_put(app);
 }
 
 static void p2c_avoids_the_loaded(void **state)
 {
 	static const uint32_t weights[N] = { 1, 1, 1, 1, 1 };
 	unsigned int share[N];
-	struct app app;
+	struct app *app;
 
 	(void)state;
-	open_app(&app, "p2c", weights);
-	atomic_store(&app.backends[2].active, 1000000);
-	count_picks(&app, share, false);
+	app = open_app("p2c", weights);
+	atomic_store(&app->backends[2]->active, 1000000);
+	count_picks(app, share, false);
 	assert_int_equal(share[2], 0);
-	app_close(&app);
+	app_put(app);
 }
 
 /* When a backend goes, its sources move and nobody else; when it is back, they come back. */
 static void source_hash_moves_only_who_must(void **state)
 {
 	static const uint32_t weights[N] = { 1, 1, 1, 1, 1 };
-	struct app app;
+	struct app *app;
 
 	(void)state;
-	open_app(&app, "source_hash", weights);
+	app = open_app("source_hash", weights);
 	for (unsigned int k = 0; k < 1000; k++) {
 		char client[32];
 		int home, other;
 
 		snprintf(client, sizeof(client), "2001:db8::%x", k);
-		home = pick(&app, client, 0, false);
-		assert_int_equal(pick(&app, client, 0, false), home);
-		other = pick(&app, client, 1u << ((home + 1) % N), false);
+		home = pick(app, client, 0, false);
+		assert_int_equal(pick(app, client, 0, false), home);
+		other = pick(app, client, 1u << ((home + 1) % N), false);
 		assert_int_equal(other, home);
-		assert_int_not_equal(pick(&app, client, 1u << home, false), home);
+		assert_int_not_equal(pick(app, client, 1u << home, false), home);
 	}
-	app_close(&app);
+	app_put(app);
 }
 
 static void an_unresolved_backend_is_never_picked(void **state)
 {
 	static const uint32_t weights[N] = { 1, 1, 1, 1, 1 };
 	const struct fairness *f = *state;
-	struct app app;
+	struct app *app;
 
-	open_app(&app, f->balancer, weights);
-	backend_close(&app.backends[1]);
+	app = open_app(f->balancer, weights);
+	free(atomic_exchange(&app->backends[1]->set, NULL));
 	for (int k = 0; k < 200; k++)
-		assert_int_not_equal(pick(&app, "10.1.1.1", 0, k & 1), 1);
-	app_close(&app);
+		assert_int_not_equal(pick(app, "10.1.1.1", 0, k & 1), 1);
+	app_put(app);
 }
 
 static void every_name_is_found(void **state)

@@ -26,7 +26,7 @@ static struct loop loop;
 static struct workers workers;
 static struct fd_budget fds;
 static struct config *config;
-static struct app *apps;
+static struct apps apps;
 static struct admin_context context;
 static struct http *http;
 static struct addr at;
@@ -54,26 +54,20 @@ static int open_daemon(void **state)
 				   "\"Targets\":[\"127.0.0.1:1\",\"h:2\"],\"MaxConnections\":7},"
 				   "{\"Name\":\"plain\",\"Ports\":[2],\"Targets\":[\"h:3\"]}]}";
 	struct config_vocabulary v = { balancer_names, n_balancers, engine_names, n_engines };
-	struct worker_conf conf = { .max_listeners = 1, .max_buffers = 4, .fds = &fds };
+	struct worker_conf conf = { .max_buffers = 4, .fds = &fds };
 	struct config_errors errors;
 	char why[128];
 
 	(void)state;
 	config = config_parse(text, strlen(text), &v, &errors);
 	assert_non_null(config);
-	apps = xcalloc(config->n_apps, sizeof(*apps));
-	for (size_t i = 0; i < config->n_apps; i++) {
-		app_init(&apps[i], &config->apps[i], balancer_find(config->apps[i].balance), NULL);
-		balancer_prepare(&apps[i]);
-	}
+	apps.running = apps_make(config, NULL, NULL);
 	assert_int_equal(loop_init(&loop), 0);
 	assert_int_equal(workers_init(&workers, 2, &conf), 0);
 	atomic_store(&fds.left, 100);
-	context = (struct admin_context){ .version = "1.2.3",
-					  .apps = apps,
-					  .n_apps = config->n_apps,
-					  .workers = &workers,
-					  .fds = &fds };
+	context = (struct admin_context){
+		.version = "1.2.3", .apps = &apps, .workers = &workers, .fds = &fds
+	};
 	at = free_address();
 	assert_int_equal(http_open(&loop, &at, &context, &http, why, sizeof(why)), 0);
 	return 0;
@@ -85,9 +79,7 @@ static int close_daemon(void **state)
 	workers_stop(&workers, CLOSE_STOPPED);
 	workers_close(&workers);
 	http_close(http);
-	for (size_t i = 0; i < config->n_apps; i++)
-		app_close(&apps[i]);
-	free(apps);
+	apps_free(&apps);
 	config_free(config);
 	loop_close(&loop);
 	return 0;
@@ -220,10 +212,10 @@ static void what_is_counted_is_told(void **state)
 	char *text;
 
 	(void)state;
-	atomic_store(&apps[0].accepted, 12);
-	atomic_store(&apps[1].closed[CLOSE_NO_BACKEND], 3);
-	atomic_store(&apps[0].backends[1].bytes_to_client, 1ull << 60);
-	buckets_add(&apps[1].connect_time, &connect_bounds, NSEC_PER_MSEC);
+	atomic_store(&apps.running.list[0]->shared->accepted, 12);
+	atomic_store(&apps.running.list[1]->shared->closed[CLOSE_NO_BACKEND], 3);
+	atomic_store(&apps.running.list[0]->backends[1]->bytes_to_client, 1ull << 60);
+	buckets_add(&apps.running.list[1]->shared->connect_time, &connect_bounds, NSEC_PER_MSEC);
 	text = ask("GET /metrics");
 	has_line(text, "shunt_build_info{version=\"1.2.3\"} 1");
 	has_line(text, "shunt_ready 0");

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "apps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "balancer.h"
+#include "engine.h"
+#include "log.h"
+
+struct app_list apps_make(struct config *c, const struct app_list *running,
+			  const struct config_match *match)
+{
+	struct app_list apps = { .list = xcalloc(c->n_apps, sizeof(struct app *)), .n = c->n_apps };
+
+	for (size_t i = 0; i < c->n_apps; i++) {
+		struct app_conf *conf = &c->apps[i];
+		const struct balancer *balancer = balancer_find(conf->balance);
+		const struct engine *engine = engine_find(conf->engine ? conf->engine : c->engine);
+		struct app *before = NULL;
+
+		if (match && match[i].before != CONFIG_DIFF_NEW)
+			before = running->list[match[i].before];
+		if (before && !match[i].changed) {
+			apps.list[i] = app_get(before);
+			continue;
+		}
+		apps.list[i] = app_new(conf, balancer, engine, before);
+		balancer_prepare(apps.list[i]);
+	}
+	return apps;
+}
+
+void apps_switch(struct apps *a, struct app_list *next, const struct config_match *match,
+		 uint64_t leave_by_ns)
+{
+	struct app_list was = a->running;
+	bool *stays = xcalloc(was.n, sizeof(*stays));
+
+	for (size_t i = 0; i < next->n; i++) {
+		size_t before = match[i].before;
+
+		if (before == CONFIG_DIFF_NEW)
+			continue;
+		stays[before] = true;
+		if (match[i].changed)
+			app_replaced(was.list[before], next->list[i], leave_by_ns);
+	}
+	for (size_t i = 0; i < was.n; i++) {
+		if (stays[i])
+			continue;
+		app_removed(was.list[i], leave_by_ns);
+		app_list_add(&a->leaving, was.list[i]);
+	}
+	free(stays);
+	a->running = *next;
+	*next = (struct app_list){ 0 };
+	app_list_free(&was);
+	apps_prune(a);
+}
+
+/* The one reference is the list's, and there is no other generation: nobody can get another one. */
+static bool has_left(const struct app *app)
+{
+	return atomic_load(&app->refs) == 1 && atomic_load(&app->shared->refs) == 1;
+}
+
+void apps_prune(struct apps *a)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->leaving.n; i++) {
+		struct app *app = a->leaving.list[i];
+
+		if (has_left(app)) {
+			app_shared_add(&a->gone, app->shared);
+			app_put(app);
+		} else {
+			a->leaving.list[n++] = app;
+		}
+	}
+	a->leaving.n = n;
+}
+
+void apps_free(struct apps *a)
+{
+	app_list_free(&a->running);
+	app_list_free(&a->leaving);
+}
+
+int apps_check_engines(const struct app_list *apps, void (*complain)(void *arg, const char *text),
+		       void *arg)
+{
+	int result = 0;
+
+	for (size_t i = 0; engines[i]; i++) {
+		char why[128] = "", text[512];
+		int rc = engines[i]->probe ? engines[i]->probe(why, sizeof(why)) : 0;
+
+		for (size_t a = 0; rc && a < apps->n; a++) {
+			if (apps->list[a]->engine != engines[i])
+				continue;
+			snprintf(text, sizeof(text),
+				 "app \"%s\" is set to the engine %s, which is not available (%s): "
+				 "set \"Engine\" to \"auto\"",
+				 apps->list[a]->conf->name, engines[i]->name, why);
+			complain(arg, text);
+			result = rc;
+		}
+	}
+	return result;
+}
+
+void app_log(const struct app *app)
+{
+	const struct app_conf *conf = app->conf;
+	char listen[512] = "", ports[512] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < conf->n_listen && at < sizeof(listen); i++) {
+		char text[ADDR_TEXT_MAX];
+		struct addr a = conf->listen[i];
+		const char *colon = strrchr(addr_format(&a, text), ':');
+
+		at += (size_t)snprintf(listen + at, sizeof(listen) - at, "%s%.*s", i ? " and " : "",
+				       (int)(colon - text), text);
+	}
+	at = 0;
+	for (size_t i = 0; i < conf->n_ports && at < sizeof(ports); i++)
+		at += (size_t)snprintf(ports + at, sizeof(ports) - at, " %u", conf->ports[i]);
+	log_info("app \"%s\": ports%s on %s; %zu target%s by %s, engine %s", conf->name, ports,
+		 listen, conf->n_targets, conf->n_targets == 1 ? "" : "s", conf->balance,
+		 app->engine ? app->engine->name : "auto");
+}
