@@ -14,7 +14,7 @@ floors=(
 	'config config_* reason backend app balancer resolver load load_* lab'
 	'sockmap sockmap_* engine engine_* trial probe probe_* names apps'
 	'session session_* listener'
-	'worker workers ports flows admin admin_* metrics metrics_* http proxy bench bench_*'
+	'worker workers ports flows reload admin admin_* metrics metrics_* http proxy bench bench_*'
 	'main command command_*'
 )
 status=0

@@ -30,6 +30,7 @@ struct client {
 	bool eof;    /* it will ask nothing more */
 	bool broken; /* nothing can be sent to it any more */
 	struct admin_request request;
+	struct reload_waiter reload;
 	uint64_t rows; /* of this answer */
 	size_t out_at, out_len, out_size;
 	char *out;                            /* what waits: out[out_at .. out_len) */
@@ -168,6 +169,27 @@ static void on_flows(struct flows *f, void *arg)
 	serve(c);
 }
 
+static void on_reload(struct reload_waiter *w, struct reload_answer *answer)
+{
+	struct client *c = container_of(w, struct client, reload);
+
+	c->request.reloaded = answer;
+	c->phase = PHASE_ANSWERING;
+	serve(c);
+}
+
+static void ask_for_reload(struct client *c)
+{
+	struct reload *reload = c->admin->context.reload;
+
+	if (!reload) {
+		end_request(c, "this daemon's configuration can't be read again");
+		return;
+	}
+	c->phase = PHASE_WAITING;
+	reload_ask(reload, &c->reload);
+}
+
 static void begin_request(struct client *c, const char *line)
 {
 	struct admin *a = c->admin;
@@ -182,10 +204,12 @@ static void begin_request(struct client *c, const char *line)
 	c->request.started_ns = a->started_ns;
 	c->rows = 0;
 	c->phase = PHASE_ANSWERING;
-	if (!c->request.command->wants_flows)
-		return;
-	c->phase = PHASE_WAITING;
-	c->request.flows = flows_ask(&a->desk, on_flows, c);
+	if (c->request.command->wants_reload) {
+		ask_for_reload(c);
+	} else if (c->request.command->wants_flows) {
+		c->phase = PHASE_WAITING;
+		c->request.flows = flows_ask(&a->desk, on_flows, c);
+	}
 }
 
 static void take_requests(struct client *c)
@@ -221,7 +245,7 @@ static void make_rows(struct client *c)
 			put_line(c, row);
 			c->rows++;
 		} else {
-			end_request(c, NULL);
+			end_request(c, c->request.error);
 		}
 		cJSON_Delete(row);
 	}
@@ -249,6 +273,7 @@ static void client_close(struct client *c)
 		flows_forget(c->request.flows);
 		c->request.flows = NULL;
 	}
+	reload_forget(&c->reload);
 	admin_request_end(&c->request);
 	loop_remove(a->loop, &c->watch);
 	close(fd);
@@ -328,6 +353,8 @@ static int client_open(struct admin *a, int fd)
 		return -ENOMEM;
 	c->admin = a;
 	c->watch = (struct watch){ .fd = -1, .ready = on_client };
+	c->reload.done = on_reload;
+	list_init(&c->reload.link);
 	timer_init(&c->timer, on_timeout);
 	work_init(&c->destroy, on_destroy);
 	rc = loop_add(a->loop, &c->watch, fd, EPOLLIN);

@@ -11,8 +11,8 @@
 #ifndef SHUNT_ADMIN_H
 #define SHUNT_ADMIN_H
 
-#include "apps.h"
 #include "loop.h"
+#include "reload.h"
 #include "sockmap.h"
 #include "workers.h"
 
@@ -27,6 +27,7 @@ struct admin;
 struct admin_context {
 	const char *version;
 	struct apps *apps;
+	struct reload *reload; /* NULL: it can't be asked to */
 	struct workers *workers;
 	const struct fd_budget *fds;
 	const struct sockmap *sockmap; /* NULL: the engine is off */

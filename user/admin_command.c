@@ -24,6 +24,8 @@ static const struct admin_command commands[] = {
 	  .wants_flows = true, .run = admin_row_backend },
 	{ "flows", "a row for each live connection", TAKES(OPTION_APP) | TAKES(OPTION_WHY),
 	  .wants_flows = true, .run = admin_row_flow },
+	{ "reload", "reads the configuration again; a row for each change", .wants_reload = true,
+	  .run = admin_row_reload },
 	{ "help", "a row for each command", .run = run_help },
 };
 
@@ -160,6 +162,7 @@ static void take_apps(struct admin_request *r)
 void admin_request_end(struct admin_request *r)
 {
 	flows_free(r->flows);
+	reload_answer_put(r->reloaded);
 	app_list_free(&r->apps);
 	*r = (struct admin_request){ 0 };
 }

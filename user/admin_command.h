@@ -18,14 +18,16 @@ struct admin_command;
 struct admin_request {
 	const struct admin_command *command;
 	const struct admin_context *context;
-	uint64_t started_ns;  /* when the daemon was ready to answer */
-	struct flows *flows;  /* for a command that wants them */
+	uint64_t started_ns;            /* when the daemon was ready to answer */
+	struct flows *flows;            /* for a command that wants them */
+	struct reload_answer *reloaded; /* the same */
 	struct app_list apps; /* those that ran, and those that were leaving, when it was asked */
 	/* Options. */
 	const struct app *app; /* NULL: all */
 	bool why;
 	/* Where the rows have got to: the command's own. */
 	size_t at, inner_at;
+	const char *error; /* the answer ends in it; NULL: in the number of rows */
 };
 
 struct admin_command {
@@ -33,6 +35,7 @@ struct admin_command {
 	const char *summary;
 	unsigned int options; /* a bit for each that it takes */
 	bool wants_flows;     /* runs when every worker has told its sessions */
+	bool wants_reload;    /* runs when a reload has been done, or has failed */
 	/* Fills in the next row, an empty object. False: there is none left. */
 	bool (*run)(struct admin_request *r, cJSON *row);
 };

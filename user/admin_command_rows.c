@@ -341,3 +341,37 @@ bool admin_row_flow(struct admin_request *r, cJSON *row)
 	put_direction(row, &s->dir[BACKEND], "client", r->why);
 	return true;
 }
+
+/* --- reload ---------------------------------------------------------------------------------- */
+
+static void put_optional(cJSON *row, const char *key, const char *value)
+{
+	if (value)
+		put_str(row, key, value);
+}
+
+/* What is wrong, a row each, or what has changed. */
+bool admin_row_reload(struct admin_request *r, cJSON *row)
+{
+	const struct reload_answer *a = r->reloaded;
+	const struct config_change *c;
+
+	if (*a->error) {
+		r->error = a->error;
+		if (r->at == a->n_problems)
+			return false;
+		put_str(row, "problem", a->problems[r->at++]);
+		return true;
+	}
+	if (r->at == a->diff.n)
+		return false;
+	c = &a->diff.list[r->at++];
+	put_str(row, "change", config_change_names[c->kind]);
+	put_optional(row, "app", c->app);
+	put_optional(row, "key", c->key);
+	put_optional(row, "from", c->from);
+	put_optional(row, "to", c->to);
+	if (c->needs_restart)
+		cJSON_AddTrueToObject(row, "needs_restart");
+	return true;
+}

@@ -24,6 +24,7 @@ struct view {
 	void (*add)(struct table *t, const cJSON *row);
 	/* For qsort() over struct row; NULL: in the daemon's order. */
 	int (*order)(const void *a, const void *b);
+	const char *nothing; /* instead of a table without rows */
 };
 
 /* --- cells ----------------------------------------------------------------------------------- */
@@ -308,6 +309,27 @@ static int flow_order(const void *va, const void *vb)
 	return order ? order : (age_a < age_b) - (age_a > age_b);
 }
 
+/* --- reload: what has changed ------------------------------------------------------------------ */
+
+static const struct table_column reload_columns[] = {
+	{ .title = "CHANGE" },
+	{ .title = "APP", .is_optional = true },
+	{ .title = "KEY", .is_optional = true },
+	{ .title = "FROM", .is_optional = true },
+	{ .title = "TO", .is_optional = true },
+	{ .title = "NOTE", .is_optional = true },
+};
+
+static void add_reload(struct table *t, const cJSON *row)
+{
+	add_text(t, row, "change");
+	add_text(t, row, "app");
+	add_text(t, row, "key");
+	add_text(t, row, "from");
+	add_text(t, row, "to");
+	table_add(t, cJSON_HasObjectItem(row, "needs_restart") ? "needs a restart" : "");
+}
+
 /* --- the command ----------------------------------------------------------------------------- */
 
 #define COLUMNS(list) .columns = (list), .n_columns = ARRAY_SIZE(list)
@@ -318,6 +340,7 @@ static const struct view views[] = {
 	{ "backends", COLUMNS(backend_columns), .takes_app = true, .add = add_backend },
 	{ "flows", COLUMNS(flow_columns), .takes_app = true, .takes_why = true, .add = add_flow,
 	  .order = flow_order },
+	{ "reload", COLUMNS(reload_columns), .add = add_reload, .nothing = "nothing has changed" },
 };
 
 struct show {
@@ -334,6 +357,8 @@ static void on_line(const char *text, cJSON *row, void *arg)
 
 	if (s->json)
 		puts(text);
+	else if (cJSON_HasObjectItem(row, "problem"))
+		fprintf(stderr, "%s\n", text_of(row, "problem"));
 	if (s->json || !row || cJSON_HasObjectItem(row, "end") ||
 	    cJSON_HasObjectItem(row, "error")) {
 		cJSON_Delete(row);
@@ -351,11 +376,14 @@ static void print_table(const struct show *s)
 	const struct view *v = s->view;
 	struct table *t = table_new(v->columns, v->n_columns);
 
+	if (v->nothing && !s->n_rows)
+		puts(v->nothing);
 	if (v->order && s->n_rows)
 		qsort(s->rows, s->n_rows, sizeof(*s->rows), v->order);
 	for (size_t i = 0; i < s->n_rows; i++)
 		v->add(t, s->rows[i].json);
-	table_print(t, stdout);
+	if (s->n_rows || !v->nothing)
+		table_print(t, stdout);
 	table_free(t);
 }
 

@@ -21,7 +21,8 @@ const char command_version[] = SHUNT_VERSION;
 
 /* What the command line may say instead of the config; NULL: it does not. */
 struct overrides {
-	const char *path, *engine, *workers, *log_format, *log_level;
+	struct reload_source source;
+	const char *engine, *workers, *log_format, *log_level;
 };
 
 /* The index of `name` among the names, or -1 after the possible ones have been printed. */
@@ -119,20 +120,34 @@ static int apply_overrides(struct config *c, const struct overrides *o)
 	return rc ? rc : override_log(c, o);
 }
 
+/* For a reload: what has been applied once can be applied again. */
+static struct config *load_again(const struct reload_source *source, struct config_errors *errors)
+{
+	const struct overrides *o = container_of(source, const struct overrides, source);
+	struct config_vocabulary vocabulary = proxy_vocabulary();
+	struct config *c = config_load(source->path, &vocabulary, errors);
+
+	if (c && apply_overrides(c, o)) {
+		config_free(c);
+		return NULL;
+	}
+	return c;
+}
+
 static int run_with(const struct overrides *o)
 {
-	struct config *c = command_load_config(o->path);
+	struct config *c = command_load_config(o->source.path);
 	int rc;
 
 	if (!c)
 		return EXIT_FAILURE;
 	rc = apply_overrides(c, o);
-	if (!rc) {
-		log_configure(&c->log);
-		rc = proxy_run(c, SHUNT_VERSION) ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (rc) {
+		config_free(c);
+		return rc;
 	}
-	config_free(c);
-	return rc;
+	log_configure(&c->log);
+	return proxy_run(c, &o->source, SHUNT_VERSION) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int command_run(const struct command *c, int argc, char **argv)
@@ -146,13 +161,13 @@ static int command_run(const struct command *c, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct overrides o = { .path = CONFIG_PATH_DEFAULT };
+	struct overrides o = { .source = { CONFIG_PATH_DEFAULT, load_again } };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			o.path = optarg;
+			o.source.path = optarg;
 			break;
 		case 'e':
 			o.engine = optarg;
@@ -271,6 +286,16 @@ static const struct command commands[] = {
 		"      --why            why each is on its engine\n" SHOW_OPTIONS
 		"\nTO BACKEND and TO CLIENT are bytes that have been passed on, BACKLOG those that\n"
 		"wait inside.\n" SHOW_NOTES,
+		.run = command_show,
+	},
+	{
+		.name = "reload",
+		.arguments = "[OPTION]...",
+		.summary = "Has the running daemon read its configuration again",
+		.help = SHOW_OPTIONS
+		"\nPrints what has changed. If something is wrong, each error is on standard error as\n"
+		"with `shunt check`, and nothing has changed. Established connections go on.\n"
+		"Exit status 1: no daemon, or it said no.\n",
 		.run = command_show,
 	},
 	{

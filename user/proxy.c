@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "admin.h"
-#include "apps.h"
 #include "balancer.h"
 #include "engine_sockmap.h"
 #include "http.h"
@@ -24,10 +23,12 @@
 
 struct proxy {
 	struct config *config; /* in force; its apps are in apps */
+	const struct reload_source *source;
 	const char *version;
 	struct loop loop;
 	struct apps apps;
 	struct names *names;
+	struct reload *reload;
 	struct fd_budget fds;
 	struct sockmap *sockmap; /* NULL: the engine is off */
 	struct workers workers;
@@ -86,6 +87,14 @@ static int probe_engines(const struct proxy *p)
 		log_engine(engines[i], !fails, fails ? why : engines[i]->summary);
 	}
 	return apps_check_engines(&p->apps.running, log_complaint, NULL);
+}
+
+/* Of those that take more than a call, what has been started. */
+static bool engine_runs(void *arg, const struct engine *engine)
+{
+	const struct proxy *p = arg;
+
+	return engine != &engine_sockmap || p->sockmap;
 }
 
 /* --- workers --------------------------------------------------------------------------------- */
@@ -190,6 +199,7 @@ static void on_check_names(struct work *w)
 
 	if (!names_pending(p->names))
 		start_accepting(p);
+	reload_on_names(p->reload);
 }
 
 static void on_first_answers_timeout(struct timer *t)
@@ -246,7 +256,8 @@ static void on_signal(struct watch *w, uint32_t events)
 	if (read(w->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		log_warning("SIGHUP: this version can't reload; nothing has changed");
+		log_notice("SIGHUP: reloading %s", p->source->path);
+		reload_ask(p->reload, NULL);
 	} else if (info.ssi_signo == SIGTERM && !p->workers.draining) {
 		drain(p);
 	} else {
@@ -339,6 +350,7 @@ static int open_admin(struct proxy *p)
 	const struct admin_context context = {
 		.version = p->version,
 		.apps = &p->apps,
+		.reload = p->reload,
 		.workers = &p->workers,
 		.fds = &p->fds,
 		.sockmap = p->sockmap,
@@ -387,6 +399,24 @@ static int watch_names(struct proxy *p)
 	return 0;
 }
 
+static int open_reload(struct proxy *p)
+{
+	const struct reload_context context = {
+		.loop = &p->loop,
+		.source = p->source,
+		.config = p->config,
+		.apps = &p->apps,
+		.names = p->names,
+		.ports = &p->ports,
+		.workers = &p->workers,
+		.fds = &p->fds,
+		.engine_runs = engine_runs,
+		.arg = p,
+	};
+
+	return reload_open(&context, &p->reload);
+}
+
 static int start(struct proxy *p)
 {
 	int rc = loop_init(&p->loop);
@@ -415,6 +445,8 @@ static int start(struct proxy *p)
 		app_log(p->apps.running.list[i]);
 	rc = watch_names(p);
 	if (!rc)
+		rc = open_reload(p);
+	if (!rc)
 		rc = open_admin(p);
 	return rc ? rc : loop_add(&p->loop, &p->worker_done, p->workers.done_fd, EPOLLIN);
 }
@@ -426,17 +458,20 @@ static void finish(struct proxy *p)
 	admin_close(p->admin);
 	http_close(p->http);
 	sockmap_close(p->sockmap);
+	reload_close(p->reload);
 	ports_free(&p->ports);
 	apps_free(&p->apps);
 	if (p->signals.fd >= 0)
 		close(p->signals.fd);
 	loop_close(&p->loop);
+	config_free(p->config);
 }
 
-int proxy_run(struct config *config, const char *version)
+int proxy_run(struct config *config, const struct reload_source *source, const char *version)
 {
 	struct proxy p = {
 		.config = config,
+		.source = source,
 		.version = version,
 		.loop.epoll_fd = -1,
 		.workers.done_fd = -1,

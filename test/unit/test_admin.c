@@ -258,7 +258,7 @@ static void every_command_answers_and_ends(void **state)
 	cJSON *row;
 
 	(void)state;
-	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 5));
+	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 6));
 	cJSON_Delete(first_row("{\"command\":\"flows\",\"why\":true}\n", 0));
 	row = first_row("{\"command\":\"status\"}\n", 1);
 	has_text(row, "version", "1.2.3");
@@ -289,6 +289,7 @@ static void what_is_wrong_is_told_with_what_would_be_right(void **state)
 		  "there is no command \\\"frobnicate\\\"; the command \\\"help\\\" lists them" },
 		{ "{\"command\":\"flows\",\"app\":\"wbb\"}",
 		  "there is no app \\\"wbb\\\"; did you mean \\\"web\\\"?" },
+		{ "{\"command\":\"reload\"}", "this daemon's configuration can't be read again" },
 		{ "{\"command\":\"flows\",\"app\":7}",
 		  "\\\"app\\\" must be a string, the name of an app" },
 		{ "{\"command\":\"flows\",\"why\":1}", "\\\"why\\\" must be true or false" },

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"shunt/tester/internal/lab"
 )
@@ -30,6 +31,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	answers map[string][]net.IP
+	delay   time.Duration
 }
 
 // Serve answers at addr in the namespace until Close.
@@ -47,7 +49,9 @@ func Serve(ns *lab.NS, addr string) (*Server, error) {
 				return
 			}
 			if reply := s.reply(query[:n]); reply != nil {
-				_, _ = conn.WriteTo(reply, from) // a lost datagram is DNS's daily bread
+				time.AfterFunc(s.pause(), func() {
+					_, _ = conn.WriteTo(reply, from) // a lost datagram is DNS's daily bread
+				})
 			}
 		}
 	}()
@@ -63,6 +67,19 @@ func (s *Server) Set(name string, addrs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answers[strings.ToLower(name)] = ips
+}
+
+// Delay has every answer wait from now on.
+func (s *Server) Delay(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.delay = d
+}
+
+func (s *Server) pause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.delay
 }
 
 // Close ends the responder.

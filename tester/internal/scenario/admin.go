@@ -13,7 +13,7 @@ import (
 	"shunt/tester/internal/flow"
 )
 
-// told is what the tester reads of a line of `shunt flows --json` and `shunt status --json`.
+// told is what the tester reads of a line of what `shunt COMMAND --json` says.
 type told struct {
 	Error     string `json:"error"`
 	End       bool   `json:"end"`
@@ -29,6 +29,10 @@ type told struct {
 	ToClient  int64  `json:"bytes_to_client"`
 	Sessions  int    `json:"sessions"`
 	Accepted  int    `json:"accepted"`
+	Change    string `json:"change"`
+	Key       string `json:"key"`
+	From      string `json:"from"`
+	To        string `json:"to"`
 }
 
 // shunt asks the daemon by a command of its own and returns the rows of the answer.

@@ -39,6 +39,7 @@ type env struct {
 	daemon  *daemon.Daemon
 	admin   string // the daemon's admin socket; "": none
 	http    any    // the daemon's Admin.Http; nil: none
+	root    keys   // of the config, besides Admin and Apps
 	fdLimit int    // for the daemon; 0: the tester's own
 }
 
@@ -80,16 +81,23 @@ func (e *env) listen(addr string, handle flow.Handler) *flow.Backend {
 }
 
 // start writes a config of these apps and starts a daemon with it.
-func (e *env) start(apps ...keys) {
+func (e *env) start(apps ...keys) { e.startFile(e.configure(apps...)) }
+
+// configure writes a config of these apps and returns where it is.
+func (e *env) configure(apps ...keys) (path string) {
 	admin := keys{"Socket": e.admin}
 	if e.http != nil {
 		admin["Http"] = e.http
 	}
-	text, err := json.Marshal(keys{"Admin": admin, "Apps": apps})
+	config := keys{"Admin": admin, "Apps": apps}
+	for key, value := range e.root {
+		config[key] = value
+	}
+	text, err := json.Marshal(config)
 	e.Must(err)
-	path := filepath.Join(e.lab.Dir, "config.json")
+	path = filepath.Join(e.lab.Dir, "config.json")
 	e.Must(os.WriteFile(path, text, 0o644))
-	e.startFile(path)
+	return path
 }
 
 // startFile starts the daemon with a config file and waits until it is ready.

@@ -174,7 +174,7 @@ func stopDrains(e *env) {
 	}
 	up, down := send(c, b), send(b, c)
 	e.daemon.Signal(syscall.SIGTERM)
-	e.refusing()
+	e.refusing(front)
 	close(halfway)
 	up()
 	down()
@@ -210,10 +210,10 @@ func queuedAtStop(e *env) {
 	e.Sawf("%d connections from the queue were served after SIGTERM", conns)
 }
 
-// refusing waits until new connections are refused.
-func (e *env) refusing() {
+// refusing waits until new connections to a port are refused.
+func (e *env) refusing(port int) {
 	e.Until("new connections are refused", func() bool {
-		c, err := e.tryDial(front, "")
+		c, err := e.tryDial(port, "")
 		if err != nil && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ECONNRESET) {
 			e.Failf("promised a refusal, saw: %w", err)
 		}
@@ -231,7 +231,7 @@ func secondStop(e *env) {
 		c, b := e.pair(front)
 		for i, s := range signals {
 			if i > 0 {
-				e.refusing()
+				e.refusing(front)
 			}
 			e.daemon.Signal(s)
 		}

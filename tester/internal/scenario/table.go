@@ -98,6 +98,20 @@ var table = []scenario{
 	{"readiness_follows_the_daemon", eachFamily,
 		"/readyz is 200, and 503 while the daemon drains; /healthz is 200 as long as it lives", readiness, ""},
 
+	// Another configuration.
+	{"reload_keeps_established_flows", everywhere,
+		"a reload leaves every flow alone, also of an app and to a target that it removes", reloadKeepsFlows, ""},
+	{"reload_drains_what_it_removes", everywhere,
+		"DrainTimeout after a reload, flows of what it removed are reset, and no others", reloadDrains, ""},
+	{"reload_of_a_bad_file_changes_nothing", once,
+		"every error is told with its place, a port that is taken, too, and all goes on as before", reloadOfABadFile, ""},
+	{"reload_loses_no_queued_connection", eachFamily,
+		"who is in the queue is served, of a port that stays, changes its app, or goes", reloadOfAQueue, ""},
+	{"reload_waits_for_new_names", eachFamily,
+		"while a new name is looked up the old target serves; then the new one does", reloadOfNames, ""},
+	{"a_thousand_reloads_under_load", once,
+		"1,000 reloads cost no connection, no open file and no memory", thousandReloads, ""},
+
 	// The end.
 	{"stop_drains", everywhere,
 		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains, ""},
