@@ -190,11 +190,11 @@ static int compare_targets_by_text(const void *va, const void *vb)
 
 static const struct target_conf **sorted_targets(const struct app_conf *app)
 {
-	const struct target_conf **list = xcalloc(app->n_targets, sizeof(*list));
+	const struct target_conf **list = xcalloc(app->n_targets, sizeof(struct target_conf *));
 
 	for (size_t i = 0; i < app->n_targets; i++)
 		list[i] = &app->targets[i];
-	qsort(list, app->n_targets, sizeof(*list), compare_targets_by_text);
+	qsort(list, app->n_targets, sizeof(struct target_conf *), compare_targets_by_text);
 	return list;
 }
 

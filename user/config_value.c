@@ -15,7 +15,7 @@ struct value {
 
 static void bool_text(const struct value *v, char *text)
 {
-	strcpy(text, *(const bool *)v->field ? "true" : "false");
+	snprintf(text, CONFIG_VALUE_MAX, "%s", *(const bool *)v->field ? "true" : "false");
 }
 
 static void uint_text(const struct value *v, char *text)
@@ -23,9 +23,9 @@ static void uint_text(const struct value *v, char *text)
 	uint32_t n = *(const uint32_t *)v->field;
 
 	if (n == CONNECT_RETRIES_ALL && v->key->max < n)
-		strcpy(text, "all");
+		snprintf(text, CONFIG_VALUE_MAX, "all");
 	else
-		sprintf(text, "%u", n);
+		snprintf(text, CONFIG_VALUE_MAX, "%u", n);
 }
 
 /* In the largest unit that says it exactly. */
@@ -41,14 +41,14 @@ static void duration_text(const struct value *v, char *text)
 	while (ms % unit[i].ms)
 		i++;
 	if (ms)
-		sprintf(text, "%u%s", ms / unit[i].ms, unit[i].name);
+		snprintf(text, CONFIG_VALUE_MAX, "%u%s", ms / unit[i].ms, unit[i].name);
 	else
-		strcpy(text, "0");
+		snprintf(text, CONFIG_VALUE_MAX, "0");
 }
 
 static void enum_text(const struct value *v, char *text)
 {
-	strcpy(text, v->key->names[*(const unsigned int *)v->field]);
+	snprintf(text, CONFIG_VALUE_MAX, "%s", v->key->names[*(const unsigned int *)v->field]);
 }
 
 /* An app without an engine of its own has the config's. */
@@ -56,12 +56,12 @@ static void name_text(const struct value *v, char *text)
 {
 	const char *name = *(const char *const *)v->field;
 
-	strcpy(text, name ? name : v->config->engine);
+	snprintf(text, CONFIG_VALUE_MAX, "%s", name ? name : v->config->engine);
 }
 
 static void admin_socket_text(const struct value *v, char *text)
 {
-	strcpy(text, v->config->admin_socket);
+	snprintf(text, CONFIG_VALUE_MAX, "%s", v->config->admin_socket);
 }
 
 static void admin_http_text(const struct value *v, char *text)

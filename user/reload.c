@@ -326,7 +326,7 @@ static void commit(struct reload *r)
 static void compare(struct reload *r)
 {
 	const struct app_list *running = &r->c.apps->running;
-	const struct app_conf **confs = xcalloc(running->n, sizeof(*confs));
+	const struct app_conf **confs = xcalloc(running->n, sizeof(struct app_conf *));
 	struct config_diff *d = &r->answer->diff;
 
 	for (size_t i = 0; i < running->n; i++)
