@@ -101,7 +101,7 @@ var table = []scenario{
 	// Another configuration.
 	{"reload_keeps_established_flows", everywhere,
 		"a reload leaves every flow alone, also of an app and to a target that it removes", reloadKeepsFlows, ""},
-	{"reload_drains_what_it_removes", everywhere,
+	{"reload_drains_what_it_removes", eachFamily,
 		"DrainTimeout after a reload, flows of what it removed are reset, and no others", reloadDrains, ""},
 	{"reload_of_a_bad_file_changes_nothing", once,
 		"every error is told with its place, a port that is taken, too, and all goes on as before", reloadOfABadFile, ""},
