@@ -9,13 +9,13 @@ cd "${1:-$(dirname "$0")/../user}"
 
 # From the ground up; a * stands for any ending.
 floors=(
-	'util list log log_* addr histogram buckets table client'
+	'util list log log_* addr histogram buckets table client screen'
 	'net timer loop pool slots'
 	'config config_* reason backend app balancer resolver load load_* lab'
 	'sockmap sockmap_* engine engine_* trial probe probe_* names apps'
 	'session session_* listener'
 	'worker workers ports flows reload admin admin_* metrics metrics_* http proxy bench bench_*'
-	'main command command_*'
+	'main command command_* top top_*'
 )
 status=0
 

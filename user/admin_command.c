@@ -26,6 +26,8 @@ static const struct admin_command commands[] = {
 	  .wants_flows = true, .run = admin_row_flow },
 	{ "reload", "reads the configuration again; a row for each change", .wants_reload = true,
 	  .run = admin_row_reload },
+	{ "top", "status, apps and backends in one answer, of one moment", TAKES(OPTION_APP),
+	  .wants_flows = true, .run = admin_row_top },
 	{ "help", "a row for each command", .run = run_help },
 };
 

@@ -26,7 +26,7 @@ struct admin_request {
 	const struct app *app; /* NULL: all */
 	bool why;
 	/* Where the rows have got to: the command's own. */
-	size_t at, inner_at;
+	size_t part, at, inner_at;
 	const char *error; /* the answer ends in it; NULL: in the number of rows */
 };
 

@@ -375,3 +375,25 @@ bool admin_row_reload(struct admin_request *r, cJSON *row)
 		cJSON_AddTrueToObject(row, "needs_restart");
 	return true;
 }
+
+/* --- all of these but the flows -------------------------------------------------------------- */
+
+bool admin_row_top(struct admin_request *r, cJSON *row)
+{
+	static const struct {
+		const char *name;
+		bool (*run)(struct admin_request *r, cJSON *row);
+	} parts[] = {
+		{ "status", admin_row_status },
+		{ "app", admin_row_app },
+		{ "backend", admin_row_backend },
+	};
+
+	for (; r->part < ARRAY_SIZE(parts); r->part++, r->at = r->inner_at = 0) {
+		if (!parts[r->part].run(r, row))
+			continue;
+		put_str(row, "row", parts[r->part].name);
+		return true;
+	}
+	return false;
+}

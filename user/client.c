@@ -35,12 +35,13 @@ static int no_daemon(const char *path, int error, char text[CLIENT_ERROR_MAX])
 	return -error;
 }
 
-static int no_answer(const char *path, int error, char text[CLIENT_ERROR_MAX])
+static int no_answer(const char *path, unsigned int timeout_s, int error,
+		     char text[CLIENT_ERROR_MAX])
 {
 	if (error == EAGAIN)
 		snprintf(text, CLIENT_ERROR_MAX,
-			 "the daemon at %s has said nothing for %d s: is it stopped, or hung?",
-			 path, CLIENT_TIMEOUT_S);
+			 "the daemon at %s has said nothing for %u s: is it stopped, or hung?",
+			 path, timeout_s);
 	else
 		snprintf(text, CLIENT_ERROR_MAX, "the daemon at %s broke off%s%s: has it ended?",
 			 path, error ? ": " : "", error ? strerror(error) : "");
@@ -48,16 +49,17 @@ static int no_answer(const char *path, int error, char text[CLIENT_ERROR_MAX])
 }
 
 /* False with errno. */
-static bool set_timeouts(int fd)
+static bool set_timeouts(int fd, unsigned int timeout_s)
 {
-	const struct timeval limit = { .tv_sec = CLIENT_TIMEOUT_S };
+	const struct timeval limit = { .tv_sec = timeout_s };
 
 	return !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) &&
 	       !setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
 /* The connection as a stream, or NULL with *rc and the words. */
-static FILE *open_stream(const char *path, int *rc, char error[CLIENT_ERROR_MAX])
+static FILE *open_stream(const char *path, unsigned int timeout_s, int *rc,
+			 char error[CLIENT_ERROR_MAX])
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	FILE *stream;
@@ -72,7 +74,8 @@ static FILE *open_stream(const char *path, int *rc, char error[CLIENT_ERROR_MAX]
 	}
 	memcpy(at.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || !set_timeouts(fd) || connect(fd, (const struct sockaddr *)&at, sizeof(at))) {
+	if (fd < 0 || !set_timeouts(fd, timeout_s) ||
+	    connect(fd, (const struct sockaddr *)&at, sizeof(at))) {
 		*rc = no_daemon(path, errno, error);
 		if (fd >= 0)
 			close(fd);
@@ -115,12 +118,12 @@ static int look_at(const cJSON *row, char error[CLIENT_ERROR_MAX])
 	return !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(row, "end"));
 }
 
-int client_ask(const char *path, const cJSON *request,
+int client_ask(const char *path, unsigned int timeout_s, const cJSON *request,
 	       void (*line)(const char *text, cJSON *row, void *arg), void *arg,
 	       char error[CLIENT_ERROR_MAX])
 {
 	int rc = 0;
-	FILE *stream = open_stream(path, &rc, error);
+	FILE *stream = open_stream(path, timeout_s, &rc, error);
 	char *text = NULL;
 	size_t size = 0;
 
@@ -128,7 +131,7 @@ int client_ask(const char *path, const cJSON *request,
 		return rc;
 	rc = send_request(fileno(stream), request);
 	if (rc)
-		rc = no_answer(path, -rc, error);
+		rc = no_answer(path, timeout_s, -rc, error);
 	else
 		rc = 1;
 	while (rc > 0) {
@@ -138,7 +141,7 @@ int client_ask(const char *path, const cJSON *request,
 		errno = 0;
 		n = getline(&text, &size, stream);
 		if (n <= 0 || text[n - 1] != '\n') {
-			rc = no_answer(path, errno, error);
+			rc = no_answer(path, timeout_s, errno, error);
 			break;
 		}
 		text[n - 1] = '\0';

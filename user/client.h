@@ -10,15 +10,17 @@
 
 #include "util.h"
 
-#define CLIENT_TIMEOUT_S 10 /* without a byte from the daemon */
+#define CLIENT_TIMEOUT_DEFAULT_S 10
 #define CLIENT_ERROR_MAX 1024
 
 /*
+ * timeout_s: without a byte from the daemon.
+ *
  * line() gets every line of the answer without its newline, also the last one, and what it says,
  * which is then its own to give to cJSON_Delete(). 0, or -errno with the reason in `error`; -EPROTO
  * when it was the daemon that said no.
  */
-int client_ask(const char *path, const cJSON *request,
+int client_ask(const char *path, unsigned int timeout_s, const cJSON *request,
 	       void (*line)(const char *text, cJSON *row, void *arg), void *arg,
 	       char error[CLIENT_ERROR_MAX]) must_check;
 

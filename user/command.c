@@ -34,3 +34,24 @@ struct config *command_load_config(const char *path)
 	config_errors_free(&errors);
 	return config;
 }
+
+char *command_socket(const char *socket, const char *config)
+{
+	struct config *c;
+	char *path = NULL;
+
+	if (socket || !config)
+		return xstrdup(socket ? socket : ADMIN_SOCKET_DEFAULT);
+	c = command_load_config(config);
+	if (!c)
+		return NULL;
+	if (*c->admin_socket)
+		path = xstrdup(c->admin_socket);
+	else
+		fprintf(stderr,
+			"shunt: %s switches the admin socket off (\"Admin\": {\"Socket\": \"\"}), so "
+			"its daemon can't be asked\n",
+			config);
+	config_free(c);
+	return path;
+}

@@ -24,6 +24,12 @@ int command_usage_error(const struct command *c);
 /* NULL after every error has been printed. */
 struct config *command_load_config(const char *path) must_check;
 
+/*
+ * Where the daemon is asked: at `socket`, or where the file `config` says, or, without either, at
+ * the default. To be freed; NULL after it has been printed why there is none.
+ */
+char *command_socket(const char *socket, const char *config) must_check;
+
 /* What `shunt --version` says, without the name. */
 extern const char command_version[];
 
@@ -31,5 +37,6 @@ extern const char command_version[];
 int command_bench(const struct command *c, int argc, char **argv);
 int command_probe(const struct command *c, int argc, char **argv);
 int command_show(const struct command *c, int argc, char **argv);
+int command_top(const struct command *c, int argc, char **argv);
 
 #endif

@@ -106,8 +106,9 @@ static void add_status(struct table *t, const cJSON *row)
 	char up[TABLE_UNIT_MAX], to_backend[TABLE_UNIT_MAX], to_client[TABLE_UNIT_MAX];
 	const cJSON *engine;
 
-	printf("shunt %s, pid %.0f, up %s, workers %.0f, apps %.0f\n\n", text_of(row, "version"),
-	       (double)number_of(row, "pid"), table_duration(up, number_of(row, "uptime_ms")),
+	printf("shunt %s, pid %.0f, up %s, %s, workers %.0f, apps %.0f\n\n",
+	       text_of(row, "version"), (double)number_of(row, "pid"),
+	       table_duration(up, number_of(row, "uptime_ms")), text_of(row, "state"),
 	       (double)number_of(row, "workers"), (double)number_of(row, "apps"));
 	printf("Live        %.0f: ", (double)number_of(row, "sessions"));
 	print_counts(cJSON_GetObjectItemCaseSensitive(row, "states"));
@@ -398,7 +399,7 @@ static int ask(struct show *s, const char *path)
 		cJSON_AddStringToObject(request, "app", s->app);
 	if (s->why)
 		cJSON_AddTrueToObject(request, "why");
-	rc = client_ask(path, request, on_line, s, error);
+	rc = client_ask(path, CLIENT_TIMEOUT_DEFAULT_S, request, on_line, s, error);
 	cJSON_Delete(request);
 	if (rc)
 		fprintf(stderr, "shunt: %s\n", error);
@@ -408,24 +409,6 @@ static int ask(struct show *s, const char *path)
 		cJSON_Delete(s->rows[i].json);
 	free(s->rows);
 	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-static int ask_where_the_config_says(struct show *s)
-{
-	struct config *config = command_load_config(s->config);
-	int rc = EXIT_FAILURE;
-
-	if (!config)
-		return rc;
-	if (*config->admin_socket)
-		rc = ask(s, config->admin_socket);
-	else
-		fprintf(stderr,
-			"shunt: %s switches the admin socket off (\"Admin\": {\"Socket\": \"\"}), so "
-			"its daemon can't be asked\n",
-			s->config);
-	config_free(config);
-	return rc;
 }
 
 static const struct view *find_view(const char *command)
@@ -449,7 +432,8 @@ int command_show(const struct command *c, int argc, char **argv)
 		{ 0 },
 	};
 	struct show s = { .view = find_view(c->name) };
-	int option;
+	int option, status;
+	char *path;
 
 	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (option) {
@@ -476,7 +460,10 @@ int command_show(const struct command *c, int argc, char **argv)
 	}
 	if (optind < argc || (s.app && !s.view->takes_app) || (s.why && !s.view->takes_why))
 		return command_usage_error(c);
-	if (!s.socket && s.config)
-		return ask_where_the_config_says(&s);
-	return ask(&s, s.socket ? s.socket : ADMIN_SOCKET_DEFAULT);
+	path = command_socket(s.socket, s.config);
+	if (!path)
+		return EXIT_FAILURE;
+	status = ask(&s, path);
+	free(path);
+	return status;
 }

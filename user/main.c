@@ -299,6 +299,21 @@ static const struct command commands[] = {
 		.run = command_show,
 	},
 	{
+		.name = "top",
+		.arguments = "[--app NAME] [--interval S] [--count N] [OPTION]...",
+		.summary = "Shows the running daemon live: rates by app and target",
+		.help = SHOW_APP_OPTION
+		"      --interval S     seconds between two looks, from 0.1 to 60 (1)\n"
+		"      --count N        so many looks as plain text, also without a terminal\n"
+		"      --socket PATH    where the daemon is asked (default " ADMIN_SOCKET_DEFAULT
+		")\n"
+		"  -c, --config FILE    the same, by the Admin.Socket of its configuration\n\n"
+		"Keys: q quits; n, a, c, f, b, t sort by name, active, new, failed, bytes to the\n"
+		"backend, to the client; r reverses; Tab shows both lists, apps, targets; + and -\n"
+		"change the interval. If the daemon goes away, it waits for the next one.\n",
+		.run = command_top,
+	},
+	{
 		.name = "probe",
 		.arguments = "[--json]",
 		.summary = "Says which engines work on this kernel, by trying them",
@@ -314,7 +329,7 @@ static void print_overview(FILE *out)
 	fputs("Usage: shunt COMMAND [OPTION]...\nA raw TCP proxy that gets out of its own way.\n\n",
 	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n`shunt COMMAND --help` tells more; `shunt --version` says which one this is.\n",
 	      out);
 }

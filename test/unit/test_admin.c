@@ -258,7 +258,7 @@ static void every_command_answers_and_ends(void **state)
 	cJSON *row;
 
 	(void)state;
-	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 6));
+	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 7));
 	cJSON_Delete(first_row("{\"command\":\"flows\",\"why\":true}\n", 0));
 	row = first_row("{\"command\":\"status\"}\n", 1);
 	has_text(row, "version", "1.2.3");
@@ -617,7 +617,7 @@ static void *question_main(void *arg)
 	uint64_t one = 1;
 
 	cJSON_AddStringToObject(request, "command", q->command);
-	q->rc = client_ask(q->path, request, count_line, q, q->error);
+	q->rc = client_ask(q->path, CLIENT_TIMEOUT_DEFAULT_S, request, count_line, q, q->error);
 	cJSON_Delete(request);
 	if (write(q->answered.fd, &one, sizeof(one)) < 0)
 		q->rc = -errno;

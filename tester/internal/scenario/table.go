@@ -91,6 +91,8 @@ var table = []scenario{
 	{"flows_are_told_truly", everywhere,
 		"shunt flows and shunt status say what both ends of each connection know", toldTruly, ""},
 
+	{"top_follows_the_daemon", once,
+		"shunt top shows what goes on, fits the terminal as it changes, outlives the daemon, and leaves no trace", liveView, ""},
 	{"metrics_are_true", everywhere,
 		"/metrics counts connections, bytes, times and engines as both ends know them", metricsTrue, ""},
 	{"metrics_are_what_prometheus_takes", once,
