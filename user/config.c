@@ -53,6 +53,7 @@ static const char *const log_formats[] = {
 static const char *const log_outputs[] = {
 	[LOG_OUTPUT_STDERR] = "stderr",
 	[LOG_OUTPUT_SYSLOG] = "syslog",
+	[LOG_OUTPUT_FILE] = "file",
 };
 
 #define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
@@ -99,6 +100,8 @@ static const struct key log_keys[] = {
 	  .live = true },
 	{ "Output", read_enum, .offset = offsetof(struct config, log.output), NAMES(log_outputs),
 	  .live = true },
+	{ "File", read_path, .offset = offsetof(struct config, log.file),
+	  .max = LOG_FILE_MAX_BYTES },
 	{ "Access", read_bool, .offset = offsetof(struct config, access_log), .live = true },
 };
 
@@ -378,7 +381,8 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 {
 	*p->config = (struct config){
 		.engine = v->engines[0],
-		.log = { LOG_LEVEL_INFO, LOG_FORMAT_TEXT, LOG_OUTPUT_STDERR },
+		.log = { LOG_LEVEL_INFO, LOG_FORMAT_TEXT, LOG_OUTPUT_STDERR,
+			 .file = xstrdup(LOG_FILE_DEFAULT) },
 		.access_log = true,
 		.sockmap_flows = SOCKMAP_FLOWS_DEFAULT,
 		.sockmap_backlog_kib = SOCKMAP_BACKLOG_DEFAULT_KIB,
@@ -526,6 +530,7 @@ void config_free(struct config *c)
 		app_conf_free(&c->apps[i]);
 	free(c->apps);
 	free(c->admin_socket);
+	free(c->log.file);
 	free(c);
 }
 

@@ -27,6 +27,9 @@
 #define ADMIN_SOCKET_DEFAULT "/run/shunt/admin.sock"
 #define ADMIN_SOCKET_MAX_BYTES 107 /* sun_path of unix(7), less its NUL */
 
+#define LOG_FILE_DEFAULT "/var/log/shunt/shunt.log"
+#define LOG_FILE_MAX_BYTES 255
+
 #define CONNECT_TIMEOUT_DEFAULT_MS 2000
 #define IDLE_TIMEOUT_DEFAULT_MS 3600000
 #define HALF_CLOSE_TIMEOUT_DEFAULT_MS 30000
@@ -80,7 +83,7 @@ struct config {
 	uint32_t drain_timeout_ms;    /* 0: no limit */
 	uint32_t sockmap_flows;       /* that it has room for, in all workers together */
 	uint32_t sockmap_backlog_kib; /* of one direction, in no socket's account */
-	struct log_conf log;
+	struct log_conf log;          /* owns its file */
 	bool access_log;
 	char *admin_socket;           /* an absolute path; "": none */
 	bool admin_socket_is_default; /* no Admin.Socket given: that it can't be made is no error */

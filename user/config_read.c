@@ -309,6 +309,23 @@ static const char *const *pick(struct reader *r, const struct key *key, const st
 	return NULL;
 }
 
+void read_path(struct reader *r, const struct key *key, const struct json *v, void *field)
+{
+	char must[MUST_MAX], **path = field;
+	const char *text;
+
+	snprintf(must, sizeof(must), "an absolute path of at most %u bytes", key->max);
+	if (!reader_type(r, v, key->name, cJSON_String, must))
+		return;
+	text = v->item->valuestring;
+	if (*text != '/' || strlen(text) > key->max) {
+		reader_reject(r, v, key->name, cJSON_String, must);
+		return;
+	}
+	free(*path);
+	*path = xstrdup(text);
+}
+
 void read_enum(struct reader *r, const struct key *key, const struct json *v, void *field)
 {
 	const char *const *name = pick(r, key, v, key->names, key->n_names);

@@ -59,6 +59,11 @@ static void name_text(const struct value *v, char *text)
 	snprintf(text, CONFIG_VALUE_MAX, "%s", name ? name : v->config->engine);
 }
 
+static void path_text(const struct value *v, char *text)
+{
+	snprintf(text, CONFIG_VALUE_MAX, "%s", *(const char *const *)v->field);
+}
+
 static void admin_socket_text(const struct value *v, char *text)
 {
 	snprintf(text, CONFIG_VALUE_MAX, "%s", v->config->admin_socket);
@@ -81,6 +86,7 @@ static const struct value_type {
 	{ read_enum, sizeof(unsigned int), enum_text },
 	{ read_balancer, sizeof(const char *), name_text },
 	{ read_engine, sizeof(const char *), name_text },
+	{ read_path, 0, path_text },
 	{ read_admin_socket, 0, admin_socket_text },
 	{ read_admin_http, 0, admin_http_text },
 };

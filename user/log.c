@@ -9,29 +9,26 @@
 #include "log.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <syslog.h>
-#include <unistd.h>
+
+#include "log_repeat.h"
 
 #define LOG_BATCH_BYTES (512u << 10)
 /* How long log_stop(), and a line that is written directly, wait for a reader that has stalled. */
 #define LOG_STALL_WAIT_MS 2000
 #define LOG_GIVE_UP_WAIT_MS 500 /* for a writer that was given up to notice it */
-#define LOG_STALL_LOOK_MS 100   /* how often it looks */
-#define WAIT_TILL_GIVEN_UP (-1)
 #define LOG_MESSAGE_MAX 1024
 #define LOG_LOST_FORMAT "%llu log lines were lost: the reader of the log is too slow"
 
 /* What stands before each line of a batch. */
 struct line_header {
-	uint16_t len;
+	uint16_t len, fields_len; /* the fields stand behind the line */
 	uint8_t level, output;
 };
 
@@ -41,21 +38,25 @@ struct batch {
 };
 
 _Static_assert(LOG_TEXT_MAX <= UINT16_MAX, "a line's length fits its header");
+_Static_assert(6 * LOG_REPEAT_TEXT_MAX + 256 <= LOG_TEXT_MAX,
+	       "a repeated message fits a line, each byte escaped as \\u00XX, with its number");
 _Static_assert(LOG_TEXT_MAX <= PIPE_BUF, "a line can be written to a pipe in one piece");
 
 static struct {
 	atomic_int level, format, output;
-	atomic_bool given_up; /* the reader has stalled at the end: the writer drops what it has */
-	atomic_bool journal;  /* stderr is the journal's stream: it adds the time itself */
+	atomic_bool journal; /* stderr is the journal's stream: it adds the time itself */
+	_Atomic uint64_t lost_ever;
 	pthread_mutex_t lock;
 	pthread_cond_t filled, end;
 	/* Under the lock: */
 	struct batch batch;
 	uint64_t lost;
+	struct log_repeats repeats;
 	bool running, stopping, ended;
 	int direct_wait_ms; /* how long a line written directly waits for its reader */
-	/* Of the thread that starts and stops it: */
+	/* Of the thread that starts, stops and configures it: */
 	pthread_t writer;
+	char *file; /* NULL: none was ever opened */
 } logger = {
 	.level = LOG_LEVEL_INFO,
 	.format = LOG_FORMAT_TEXT,
@@ -82,26 +83,53 @@ static int syslog_priority(unsigned int level)
 	return LOG_ERR + (int)level;
 }
 
-/*
- * JOURNAL_STREAM says "device:inode" of the stream; a child whose stderr was redirected inherits it
- * too.
- */
-static bool stderr_is_journal(void)
+static int open_file(const char *path)
 {
-	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long dev, ino;
-	struct stat st;
+	int rc = log_output_open_file(path);
 
-	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
-	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+	if (rc)
+		return rc;
+	free(logger.file);
+	logger.file = xstrdup(path);
+	return 0;
 }
 
-void log_configure(const struct log_conf *conf)
+int log_configure(const struct log_conf *conf)
 {
-	atomic_store_explicit(&logger.level, (int)conf->level, memory_order_relaxed);
+	enum log_output output = conf->output;
+	bool journal = log_output_stderr_is_journal();
+	int rc = output == LOG_OUTPUT_FILE ? open_file(conf->file) : 0;
+
+	/* What reads JSON from the journal looks for it in the message, as in a file. */
+	if (output == LOG_OUTPUT_STDERR && journal && conf->format == LOG_FORMAT_TEXT &&
+	    !log_output_open_journal(conf->journal))
+		output = LOG_OUTPUT_JOURNAL;
+	log_set_level(conf->level);
 	atomic_store_explicit(&logger.format, (int)conf->format, memory_order_relaxed);
-	atomic_store_explicit(&logger.output, (int)conf->output, memory_order_relaxed);
-	atomic_store_explicit(&logger.journal, stderr_is_journal(), memory_order_relaxed);
+	atomic_store_explicit(&logger.journal, journal, memory_order_relaxed);
+	if (!rc)
+		atomic_store_explicit(&logger.output, (int)output, memory_order_relaxed);
+	return rc;
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&logger.level, (int)level, memory_order_relaxed);
+}
+
+enum log_level log_level_now(void)
+{
+	return (enum log_level)atomic_load_explicit(&logger.level, memory_order_relaxed);
+}
+
+int log_reopen(void)
+{
+	return logger.file ? log_output_open_file(logger.file) : 0;
+}
+
+uint64_t log_lost(void)
+{
+	return atomic_load_explicit(&logger.lost_ever, memory_order_relaxed);
 }
 
 bool log_enabled(enum log_level level)
@@ -116,87 +144,75 @@ enum log_format log_format_now(void)
 
 /* Output: by the writer's thread, or directly. */
 
-/* Waits till stderr takes something. False: it did not in time, or never will. */
-static bool stderr_has_room(int wait_ms)
+static void line_write(const struct line_header *h, const char *line, const char *fields,
+		       int wait_ms)
 {
-	struct pollfd pfd = { .fd = STDERR_FILENO, .events = POLLOUT };
-	int n;
+	enum log_output output = (enum log_output)h->output;
+	int priority = syslog_priority(h->level);
 
-	do {
-		n = poll(&pfd, 1, wait_ms == WAIT_TILL_GIVEN_UP ? LOG_STALL_LOOK_MS : wait_ms);
-	} while ((n < 0 && errno == EINTR) ||
-		 (n == 0 && wait_ms == WAIT_TILL_GIVEN_UP && !atomic_load(&logger.given_up)));
-	return n > 0;
+	if (log_output_is_stream(output))
+		log_output_write(output, line, h->len, wait_ms);
+	else if (output == LOG_OUTPUT_JOURNAL)
+		log_output_journal(priority, line, h->len, fields, h->fields_len, wait_ms);
+	else
+		log_output_syslog(priority, line, h->len);
 }
 
 /*
- * Writes lines to stderr in pieces of whole lines of at most PIPE_BUF, each when poll(2) says that
- * there is room: so a line stays in one piece whoever else writes to the same pipe, and a write to
- * a pipe never blocks. What a closed or broken stderr does not take is dropped: there is nobody
- * left to tell.
- */
-static void stderr_write(const char *text, size_t len, int wait_ms)
-{
-	while (len > 0 && stderr_has_room(wait_ms)) {
-		size_t piece = len;
-		ssize_t n;
-
-		if (piece > PIPE_BUF) {
-			const char *end = memrchr(text, '\n', PIPE_BUF);
-
-			piece = end ? (size_t)(end - text) + 1 : PIPE_BUF;
-		}
-		n = write(STDERR_FILENO, text, piece);
-		if (n >= 0) {
-			text += n;
-			len -= (size_t)n;
-		} else if (errno != EINTR && errno != EAGAIN) {
-			return;
-		}
-	}
-}
-
-static void syslog_write(unsigned int level, const char *text, size_t len)
-{
-	syslog(syslog_priority(level), "%.*s", (int)(len - 1), text); /* without the newline */
-}
-
-/*
- * Moves the lines for stderr together over the headers and writes them at once; syslog gets its
- * lines singly.
+ * Moves the lines for a stream together over the headers and writes them at once; syslog and the
+ * journal get theirs singly.
  */
 static void batch_write(struct batch *b, int wait_ms)
 {
+	enum log_output stream = LOG_OUTPUT_STDERR;
 	struct line_header h;
 	size_t kept = 0;
 
-	for (size_t at = 0; at < b->len; at += h.len) {
+	for (size_t at = 0; at < b->len; at += (size_t)h.len + h.fields_len) {
 		memcpy(&h, b->data + at, sizeof(h));
 		at += sizeof(h);
-		if (h.output == LOG_OUTPUT_SYSLOG) {
-			syslog_write(h.level, b->data + at, h.len);
-		} else {
-			memmove(b->data + kept, b->data + at, h.len);
-			kept += h.len;
+		if (!log_output_is_stream((enum log_output)h.output)) {
+			line_write(&h, b->data + at, b->data + at + h.len, wait_ms);
+			continue;
 		}
+		if (stream != (enum log_output)h.output) {
+			log_output_write(stream, b->data, kept, wait_ms);
+			kept = 0;
+		}
+		stream = (enum log_output)h.output;
+		memmove(b->data + kept, b->data + at, h.len);
+		kept += h.len;
 	}
-	stderr_write(b->data, kept, wait_ms);
+	log_output_write(stream, b->data, kept, wait_ms);
 	b->len = 0;
+}
+
+static struct line_header header_of(const struct log_record *r)
+{
+	return (struct line_header){
+		.len = (uint16_t)r->line.len,
+		.fields_len = (uint16_t)r->fields.len,
+		.level = (uint8_t)r->level,
+		.output = (uint8_t)r->output,
+	};
 }
 
 static bool batch_append(struct batch *b, const struct log_record *r)
 {
-	struct line_header h = { (uint16_t)r->line.len, (uint8_t)r->level, (uint8_t)r->output };
+	struct line_header h = header_of(r);
+	char *at = b->data + b->len;
 
-	if (b->len + sizeof(h) + r->line.len > LOG_BATCH_BYTES)
+	if (b->len + sizeof(h) + h.len + h.fields_len > LOG_BATCH_BYTES)
 		return false;
-	memcpy(b->data + b->len, &h, sizeof(h));
-	memcpy(b->data + b->len + sizeof(h), r->line.bytes, r->line.len);
-	b->len += sizeof(h) + r->line.len;
+	memcpy(at, &h, sizeof(h));
+	memcpy(at + sizeof(h), r->line.bytes, h.len);
+	memcpy(at + sizeof(h) + h.len, r->fields.bytes, h.fields_len);
+	b->len += sizeof(h) + h.len + h.fields_len;
 	return true;
 }
 
-static void message_format(struct log_record *r, enum log_level level, const char *message);
+static void message_format(struct log_record *r, enum log_level level, const char *message,
+			   uint32_t repeated);
 
 /* With the lock held and the batch just taken away: there is room. */
 static void report_lost(void)
@@ -207,9 +223,43 @@ static void report_lost(void)
 	if (logger.lost == 0)
 		return;
 	snprintf(message, sizeof(message), LOG_LOST_FORMAT, (unsigned long long)logger.lost);
-	message_format(&r, LOG_LEVEL_WARNING, message);
+	message_format(&r, LOG_LEVEL_WARNING, message, 0);
 	if (batch_append(&logger.batch, &r))
 		logger.lost = 0;
+}
+
+/* With the lock held. */
+static void count_lost(void)
+{
+	logger.lost++;
+	atomic_fetch_add_explicit(&logger.lost_ever, 1, memory_order_relaxed);
+}
+
+/* With the lock held. */
+static void report_repeats(uint64_t now_ns)
+{
+	struct log_repeat again;
+	struct log_record r;
+
+	while (log_repeats_take(&logger.repeats, now_ns, &again)) {
+		message_format(&r, (enum log_level)again.level, again.text, again.left_out);
+		if (!batch_append(&logger.batch, &r))
+			count_lost();
+	}
+}
+
+/* With the lock held: waits for a line, or till there are repeats to be told of. */
+static void wait_for_lines(void)
+{
+	uint64_t due_ns = log_repeats_due_ns(&logger.repeats);
+	struct timespec due = { .tv_sec = (time_t)(due_ns / NSEC_PER_SEC),
+				.tv_nsec = (long)(due_ns % NSEC_PER_SEC) };
+
+	if (due_ns == UINT64_MAX)
+		pthread_cond_wait(&logger.filled, &logger.lock);
+	else
+		pthread_cond_clockwait(&logger.filled, &logger.lock, CLOCK_MONOTONIC, &due);
+	report_repeats(clock_ns());
 }
 
 /*
@@ -222,7 +272,9 @@ static bool batch_take(struct batch *b)
 
 	pthread_mutex_lock(&logger.lock);
 	while (logger.batch.len == 0 && !logger.stopping)
-		pthread_cond_wait(&logger.filled, &logger.lock);
+		wait_for_lines();
+	if (logger.stopping)
+		report_repeats(UINT64_MAX);
 	*b = logger.batch;
 	logger.batch = empty;
 	report_lost();
@@ -242,7 +294,7 @@ static void *writer_run(void *arg)
 	struct batch *b = arg;
 
 	while (batch_take(b))
-		batch_write(b, WAIT_TILL_GIVEN_UP);
+		batch_write(b, LOG_WAIT_TILL_GIVEN_UP);
 	batch_free(b);
 
 	pthread_mutex_lock(&logger.lock);
@@ -284,7 +336,8 @@ int log_start(void)
 		logger.batch = first;
 		logger.running = true;
 		logger.stopping = logger.ended = false;
-		atomic_store(&logger.given_up, false);
+		log_output_give_up(false);
+		logger.repeats = (struct log_repeats){ 0 };
 		logger.direct_wait_ms = LOG_STALL_WAIT_MS;
 	}
 	pthread_mutex_unlock(&logger.lock);
@@ -322,7 +375,7 @@ static bool writer_stop(void)
 	pthread_cond_signal(&logger.filled);
 	written = ended = writer_has_ended(LOG_STALL_WAIT_MS);
 	if (!written) {
-		atomic_store(&logger.given_up, true);
+		log_output_give_up(true);
 		ended = writer_has_ended(LOG_GIVE_UP_WAIT_MS);
 	}
 	/*
@@ -359,26 +412,50 @@ void log_stop(void)
 	free(rest.data);
 }
 
+/* With the lock held. */
+static void append(const struct log_record *r)
+{
+	if (logger.batch.len == 0)
+		pthread_cond_signal(&logger.filled);
+	if (!batch_append(&logger.batch, r))
+		count_lost();
+}
+
 static void submit(const struct log_record *r)
 {
+	struct line_header h = header_of(r);
 	int wait_ms;
 
 	pthread_mutex_lock(&logger.lock);
 	if (logger.running) {
-		if (logger.batch.len == 0)
-			pthread_cond_signal(&logger.filled);
-		if (!batch_append(&logger.batch, r))
-			logger.lost++;
+		append(r);
 		pthread_mutex_unlock(&logger.lock);
 		return;
 	}
 	wait_ms = logger.direct_wait_ms;
 	pthread_mutex_unlock(&logger.lock);
 
-	if (r->output == LOG_OUTPUT_STDERR)
-		stderr_write(r->line.bytes, r->line.len, wait_ms);
-	else if (wait_ms > 0)
-		syslog_write(r->level, r->line.bytes, r->line.len);
+	/* A syslog(3) whose daemon is stuck can't be waited for in bounded time. */
+	if (wait_ms > 0 || log_output_is_stream(r->output))
+		line_write(&h, r->line.bytes, r->fields.bytes, wait_ms);
+}
+
+/* Is it the same as one a moment ago? Then it is counted. */
+static bool is_repeat(enum log_level level, const char *message)
+{
+	uint64_t due_before;
+	bool repeat = false;
+
+	pthread_mutex_lock(&logger.lock);
+	if (logger.running && level < LOG_LEVEL_DEBUG) {
+		due_before = log_repeats_due_ns(&logger.repeats);
+		repeat = log_repeats_leave_out(&logger.repeats, (int)level, message, clock_ns());
+		/* The writer may be waiting without a time. */
+		if (repeat && due_before == UINT64_MAX)
+			pthread_cond_signal(&logger.filled);
+	}
+	pthread_mutex_unlock(&logger.lock);
+	return repeat;
 }
 
 /* The start of a line: time and level, as far as the log's reader does not add them itself. */
@@ -389,6 +466,9 @@ static void line_begin(struct log_record *r, enum log_level level)
 
 	r->level = level;
 	r->output = (enum log_output)atomic_load_explicit(&logger.output, memory_order_relaxed);
+	r->fields.len = 0;
+	r->fields.full = r->output != LOG_OUTPUT_JOURNAL;
+	r->fields.format = LOG_FORMAT_TEXT;
 	t->len = 0;
 	t->full = false;
 	t->format = log_format_now();
@@ -399,9 +479,10 @@ static void line_begin(struct log_record *r, enum log_level level)
 		log_text_put(t, "\",\"level\":\"");
 		log_text_put(t, log_level_name(level));
 		log_text_put(t, "\"");
-	} else if (r->output == LOG_OUTPUT_SYSLOG) {
+	} else if (r->output == LOG_OUTPUT_SYSLOG || r->output == LOG_OUTPUT_JOURNAL) {
 		return;
-	} else if (atomic_load_explicit(&logger.journal, memory_order_relaxed)) {
+	} else if (r->output == LOG_OUTPUT_STDERR &&
+		   atomic_load_explicit(&logger.journal, memory_order_relaxed)) {
 		log_text_put(t, priority);
 	} else {
 		log_text_time(t);
@@ -411,10 +492,24 @@ static void line_begin(struct log_record *r, enum log_level level)
 	}
 }
 
-static void message_format(struct log_record *r, enum log_level level, const char *message)
+static void put_field(struct log_record *r, const char *key, const char *value, bool is_number)
+{
+	log_text_field(&r->line, key, value, is_number);
+	log_text_journal_field(&r->fields, key, value);
+}
+
+/* repeated: how often it was left out since it was written. */
+static void message_format(struct log_record *r, enum log_level level, const char *message,
+			   uint32_t repeated)
 {
 	line_begin(r, level);
 	log_text_message(&r->line, message);
+	if (repeated) {
+		char n[16];
+
+		snprintf(n, sizeof(n), "%u", repeated);
+		put_field(r, "repeated", n, true);
+	}
 	log_text_end(&r->line);
 }
 
@@ -429,7 +524,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
-	message_format(&r, level, message);
+	if (is_repeat(level, message))
+		return;
+	message_format(&r, level, message, 0);
 	submit(&r);
 }
 
@@ -437,7 +534,7 @@ void log_record_begin(struct log_record *r, enum log_level level, const char *ev
 {
 	if (!log_enabled(level)) {
 		r->line.len = 0;
-		r->line.full = true; /* so that its fields cost nothing */
+		r->line.full = r->fields.full = true; /* so that its fields cost nothing */
 		return;
 	}
 	line_begin(r, level);
@@ -445,11 +542,12 @@ void log_record_begin(struct log_record *r, enum log_level level, const char *ev
 		log_text_field(&r->line, "event", event, false);
 	else
 		log_text_put(&r->line, event);
+	log_text_journal_field(&r->fields, "event", event);
 }
 
 void log_record_str(struct log_record *r, const char *key, const char *value)
 {
-	log_text_field(&r->line, key, value, false);
+	put_field(r, key, value, false);
 }
 
 void log_record_u64(struct log_record *r, const char *key, uint64_t value)
@@ -459,7 +557,7 @@ void log_record_u64(struct log_record *r, const char *key, uint64_t value)
 	if (r->line.full)
 		return;
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	log_text_field(&r->line, key, text, true);
+	put_field(r, key, text, true);
 }
 
 void log_record_ms(struct log_record *r, const char *key, uint64_t ns)
@@ -470,7 +568,7 @@ void log_record_ms(struct log_record *r, const char *key, uint64_t ns)
 		return;
 	snprintf(text, sizeof(text), "%llu.%03llu", (unsigned long long)(ns / NSEC_PER_MSEC),
 		 (unsigned long long)(ns % NSEC_PER_MSEC / NSEC_PER_USEC));
-	log_text_field(&r->line, key, text, true);
+	put_field(r, key, text, true);
 }
 
 void log_record_end(struct log_record *r)

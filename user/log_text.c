@@ -6,6 +6,7 @@
  */
 #include "log_text.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -140,6 +141,24 @@ void log_text_field(struct log_text *t, const char *key, const char *value, bool
 		t->len = before;
 		t->full = true;
 	}
+}
+
+/* systemd.journal-fields(7): upper case, not beginning with an underscore. */
+void log_text_journal_field(struct log_text *t, const char *key, const char *value)
+{
+	size_t before = t->len;
+	char name[64];
+	int n = snprintf(name, sizeof(name), "SHUNT_%s=", key);
+
+	if (t->full)
+		return;
+	for (char *c = name; *c; c++)
+		*c = (char)toupper((unsigned char)*c);
+	if (n < (int)sizeof(name) && log_text_put(t, name) && put_escaped(t, value, false) &&
+	    log_text_put(t, "\n"))
+		return;
+	t->len = before;
+	t->full = true;
 }
 
 void log_text_message(struct log_text *t, const char *message)

@@ -28,6 +28,8 @@ bool log_text_put(struct log_text *t, const char *s);
 void log_text_time(struct log_text *t);
 /* A field, all or nothing; once one did not fit no other is taken, for a gap would mislead. */
 void log_text_field(struct log_text *t, const char *key, const char *value, bool is_number);
+/* The same for the journal: "SHUNT_KEY=value" and a newline. */
+void log_text_journal_field(struct log_text *t, const char *key, const char *value);
 /* A message as the line's last part, cut where the line is full. */
 void log_text_message(struct log_text *t, const char *message);
 void log_text_end(struct log_text *t);

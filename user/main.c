@@ -134,6 +134,16 @@ static struct config *load_again(const struct reload_source *source, struct conf
 	return c;
 }
 
+static int start_log(const struct log_conf *conf)
+{
+	int rc = log_configure(conf);
+
+	if (rc)
+		fprintf(stderr, "shunt: the log file %s can't be opened: %s\n", conf->file,
+			strerror(-rc));
+	return rc ? EXIT_FAILURE : 0;
+}
+
 static int run_with(const struct overrides *o)
 {
 	struct config *c = command_load_config(o->source.path);
@@ -142,11 +152,12 @@ static int run_with(const struct overrides *o)
 	if (!c)
 		return EXIT_FAILURE;
 	rc = apply_overrides(c, o);
+	if (!rc)
+		rc = start_log(&c->log);
 	if (rc) {
 		config_free(c);
 		return rc;
 	}
-	log_configure(&c->log);
 	return proxy_run(c, &o->source, SHUNT_VERSION) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

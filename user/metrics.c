@@ -9,6 +9,7 @@
 #include <stdio_ext.h>
 #include <string.h>
 
+#include "log.h"
 #include "metrics_process.h"
 #include "metrics_text.h"
 
@@ -51,6 +52,11 @@ static void put_build(struct metrics *m)
 static void put_ready(struct metrics *m)
 {
 	put(m, workers_ready(m->context->workers));
+}
+
+static void put_lost_lines(struct metrics *m)
+{
+	put(m, log_lost());
 }
 
 static void put_free_fds(struct metrics *m)
@@ -281,6 +287,9 @@ static const struct family families[] = {
 	{ "shunt_connection_fds_free", METRIC_GAUGE,
 	  "File descriptors that are left for connections, which need two each.",
 	  .all = put_free_fds },
+	{ "shunt_log_lines_lost_total", METRIC_COUNTER,
+	  "Log lines that were dropped because the log's reader was too slow.",
+	  .all = put_lost_lines },
 	{ "shunt_worker_connections", METRIC_GAUGE, "Live connections of each worker thread.",
 	  .all = put_worker_connections },
 	{ "shunt_worker_cpu_seconds_total", METRIC_COUNTER,

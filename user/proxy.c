@@ -247,6 +247,18 @@ static void drain(struct proxy *p)
 		loop_arm_in(&p->loop, &p->drain_timeout, limit_ms * NSEC_PER_MSEC);
 }
 
+/* What rotates logs has moved the file away, and wants no more written to it. */
+static void reopen_log(const struct proxy *p)
+{
+	int rc = log_reopen();
+
+	if (rc)
+		log_error("the log file %s can't be opened anew: %s: lines still go to the old one",
+			  p->config->log.file, strerror(-rc));
+	else
+		log_notice("SIGUSR1: the log goes on");
+}
+
 static void on_signal(struct watch *w, uint32_t events)
 {
 	struct proxy *p = container_of(w, struct proxy, signals);
@@ -258,6 +270,8 @@ static void on_signal(struct watch *w, uint32_t events)
 	if (info.ssi_signo == SIGHUP) {
 		log_notice("SIGHUP: reloading %s", p->source->path);
 		reload_ask(p->reload, NULL);
+	} else if (info.ssi_signo == SIGUSR1) {
+		reopen_log(p);
 	} else if (info.ssi_signo == SIGTERM && !p->workers.draining) {
 		drain(p);
 	} else {
@@ -293,6 +307,7 @@ static int watch_signals(struct proxy *p)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN); /* splice(2) has no MSG_NOSIGNAL */
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);

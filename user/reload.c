@@ -242,6 +242,15 @@ static void end_access_switch(struct errand *e)
 	free(container_of(e, struct access_switch, errand));
 }
 
+static void configure_log(const struct log_conf *conf)
+{
+	int rc = log_configure(conf);
+
+	if (rc)
+		log_error("the log file %s can't be opened: %s: lines still go where they went",
+			  conf->file, strerror(-rc));
+}
+
 static void adopt_config(struct reload *r)
 {
 	struct config *c = r->c.config;
@@ -254,7 +263,7 @@ static void adopt_config(struct reload *r)
 	r->next = NULL;
 	/* Only then: what an operator has set otherwise stays. */
 	if (log.level != c->log.level || log.format != c->log.format || log.output != c->log.output)
-		log_configure(&c->log);
+		configure_log(&c->log);
 	if (access_log == c->access_log)
 		return;
 	s = xcalloc(1, sizeof(*s));

@@ -90,6 +90,8 @@ static const struct {
 	  "changed - Log.Format text -> json" },
 	{ "Log", "Output", OF_CONFIG("'Log':{'Output':'syslog'}"),
 	  "changed - Log.Output stderr -> syslog" },
+	{ "Log", "File", OF_CONFIG("'Log':{'File':'/l'}"),
+	  "changed - Log.File /var/log/shunt/shunt.log -> /l !" },
 	{ "Log", "Access", OF_CONFIG("'Log':{'Access':false}"),
 	  "changed - Log.Access true -> false" },
 	{ "Sockmap", "Flows", OF_CONFIG("'Sockmap':{'Flows':5}"),

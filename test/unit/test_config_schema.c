@@ -111,9 +111,9 @@ static char *document(const struct object *o, const char *key, cJSON *value)
 static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 {
 	char http[ADDR_TEXT_MAX];
-	int n = snprintf(buf, DUMP_MAX_BYTES, "%s %u %u %d %d %d %d \"%s\" %s", c->engine,
+	int n = snprintf(buf, DUMP_MAX_BYTES, "%s %u %u %d %d %d %s %d \"%s\" %s", c->engine,
 			 c->workers, c->drain_timeout_ms, c->log.level, c->log.format,
-			 c->log.output, c->access_log, c->admin_socket,
+			 c->log.output, c->log.file, c->access_log, c->admin_socket,
 			 addr_format(&c->admin_http, http));
 
 	for (size_t i = 0; i < c->n_apps; i++) {

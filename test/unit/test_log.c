@@ -16,12 +16,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "log_repeat.h"
 
 #define TIME_PATTERN "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z"
+
+#define NO_JOURNAL "/nonexistent/journal" /* the machine may have one, which is not for us */
 
 static int real_stderr = -1;
 
@@ -66,7 +71,9 @@ static char *capture_end(int fd)
 
 static void configure(enum log_level level, enum log_format format)
 {
-	log_configure(&(struct log_conf){ .level = level, .format = format });
+	struct log_conf conf = { .level = level, .format = format, .journal = NO_JOURNAL };
+
+	assert_int_equal(log_configure(&conf), 0);
 }
 
 static void assert_matches(const char *text, const char *pattern)
@@ -150,6 +157,191 @@ static void the_journal_gets_priorities_and_no_time(void **state)
 	unsetenv("JOURNAL_STREAM");
 	assert_matches(text, "^" TIME_PATTERN " info m\n$");
 	free(text);
+}
+
+/* Stderr is the journal's stream, and the journal listens at `path`. The stream's fd. */
+static int capture_as_journal(const char *path)
+{
+	struct log_conf conf = { .level = LOG_LEVEL_INFO, .journal = path };
+	char stream[64];
+	struct stat st;
+	int fd = capture_begin();
+
+	assert_int_equal(fstat(fd, &st), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	assert_int_equal(log_configure(&conf), 0);
+	return fd;
+}
+
+static void got(int journal, const char *want)
+{
+	char datagram[4096];
+	ssize_t n = recv(journal, datagram, sizeof(datagram) - 1, MSG_DONTWAIT);
+
+	assert_true(n > 0);
+	datagram[n] = '\0';
+	assert_string_equal(datagram, want);
+}
+
+static void the_journal_gets_fields(void **state)
+{
+	char folder[] = "/tmp/shunt-test-journal-XXXXXX";
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int journal = socket(AF_UNIX, SOCK_DGRAM, 0), fd;
+	struct log_record r;
+	char *text;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/socket", folder);
+	assert_return_code(bind(journal, (struct sockaddr *)&at, sizeof(at)), errno);
+	fd = capture_as_journal(at.sun_path);
+	assert_int_equal(log_start(), 0); /* through the writer, and below directly */
+	log_record_begin(&r, LOG_LEVEL_WARNING, "backend_down");
+	log_record_str(&r, "app", "two\nlines");
+	log_record_u64(&r, "attempts", 7);
+	log_record_end(&r);
+	log_stop();
+	log_error("message");
+	got(journal,
+	    "PRIORITY=4\nSYSLOG_IDENTIFIER=shunt\nMESSAGE=backend_down app=\"two\\nlines\" "
+	    "attempts=7\nSHUNT_EVENT=backend_down\nSHUNT_APP=two\\nlines\n"
+	    "SHUNT_ATTEMPTS=7\n");
+	got(journal, "PRIORITY=3\nSYSLOG_IDENTIFIER=shunt\nMESSAGE=message\n");
+	close(journal);
+	unlink(at.sun_path);
+	rmdir(folder);
+	log_error("nobody is there");
+	text = capture_end(fd);
+	assert_string_equal(text, "<3>nobody is there\n");
+	free(text);
+	unsetenv("JOURNAL_STREAM");
+}
+
+static char *read_text(const char *path)
+{
+	char *text = calloc(1, 4096);
+	FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	assert_true(fread(text, 1, 4095, file) < 4095);
+	fclose(file);
+	return text;
+}
+
+static void a_file_is_opened_anew_when_it_was_moved_away(void **state)
+{
+	char path[] = "/tmp/shunt-test-log-XXXXXX", moved[64], *text;
+	struct log_conf conf = { LOG_LEVEL_INFO, LOG_FORMAT_TEXT, LOG_OUTPUT_FILE, .file = path };
+	int fd = mkstemp(path), captured;
+
+	(void)state;
+	close(fd);
+	snprintf(moved, sizeof(moved), "%s.1", path);
+	assert_int_equal(log_configure(&conf), 0);
+	assert_int_equal(log_start(), 0);
+	log_info("one");
+	assert_int_equal(rename(path, moved), 0);
+	log_info("two");
+	log_stop(); /* so that both are written */
+	assert_int_equal(log_reopen(), 0);
+	log_info("three");
+	text = read_text(moved);
+	assert_matches(text, "^" TIME_PATTERN " info one\n" TIME_PATTERN " info two\n$");
+	free(text);
+	text = read_text(path);
+	assert_matches(text, "^" TIME_PATTERN " info three\n$");
+	free(text);
+	unlink(path);
+	unlink(moved);
+
+	/* A file that can't be opened changes nothing. */
+	captured = capture_begin();
+	configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	conf.file = "/nonexistent/log";
+	assert_int_equal(log_configure(&conf), -ENOENT);
+	log_info("still here");
+	text = capture_end(captured);
+	assert_matches(text, " info still here\n$");
+	free(text);
+}
+
+static void what_repeats_is_counted(void **state)
+{
+	int fd = capture_begin();
+	struct log_record r;
+	char *text;
+
+	(void)state;
+	configure(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
+	assert_int_equal(log_start(), 0);
+	for (int i = 0; i < 5; i++) {
+		log_warning("no fds");
+		log_warning("line %d", i);
+		log_debug("detail");
+		log_record_begin(&r, LOG_LEVEL_INFO, "event");
+		log_record_end(&r);
+	}
+	log_error("no fds"); /* of another level, so another one */
+	log_stop();
+	text = capture_end(fd);
+	assert_matches(text, "^[^\n]* warning no fds\n[^\n]* line 0\n[^\n]* detail\n[^\n]* event\n"
+			     "[^\n]* line 1\n[^\n]* detail\n[^\n]* event\n([^\n]*\n){9}"
+			     "[^\n]* error no fds\n[^\n]* warning no fds repeated=4\n$");
+	free(text);
+
+	/* It does not reach over the log's end. */
+	fd = capture_begin();
+	configure(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	assert_int_equal(log_start(), 0);
+	log_warning("no fds");
+	log_warning("no fds");
+	log_stop();
+	text = capture_end(fd);
+	assert_matches(
+		text,
+		"\"message\":\"no fds\"\\}\n[^\n]*\"message\":\"no fds\",\"repeated\":1\\}\n$");
+	free(text);
+}
+
+static void repeats_are_told_of_when_their_time_is_over(void **state)
+{
+	static const uint64_t window = LOG_REPEAT_WINDOW_MS * NSEC_PER_MSEC;
+	struct log_repeats *repeats = calloc(1, sizeof(*repeats));
+	struct log_repeat out;
+	char text[LOG_REPEAT_TEXT_MAX + 1];
+
+	(void)state;
+	assert_false(log_repeats_leave_out(repeats, 1, "a", 100));
+	assert_int_equal(log_repeats_due_ns(repeats), UINT64_MAX);
+	assert_true(log_repeats_leave_out(repeats, 1, "a", 200));
+	assert_true(log_repeats_leave_out(repeats, 1, "a", 300));
+	assert_int_equal(log_repeats_due_ns(repeats), 100 + window);
+	assert_false(log_repeats_take(repeats, 99 + window, &out));
+	assert_true(log_repeats_take(repeats, 100 + window, &out));
+	assert_string_equal(out.text, "a");
+	assert_int_equal(out.left_out, 2);
+	/* One that goes on is told of once in a while, and not written anew. */
+	assert_true(log_repeats_leave_out(repeats, 1, "a", 101 + window));
+	assert_true(log_repeats_take(repeats, 100 + 2 * window, &out));
+	assert_int_equal(out.left_out, 1);
+	assert_false(log_repeats_leave_out(repeats, 1, "a", 100 + 3 * window));
+
+	/* There is room for a few, and none for what is long. */
+	for (int i = 0; i < 2 * LOG_REPEAT_ENTRIES; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		assert_false(log_repeats_leave_out(repeats, 1, text, 101 + 3 * window));
+		assert_int_equal(log_repeats_leave_out(repeats, 1, text, 102 + 3 * window),
+				 i < LOG_REPEAT_ENTRIES - 1);
+	}
+	memset(repeats, 0, sizeof(*repeats));
+	memset(text, 'x', LOG_REPEAT_TEXT_MAX);
+	text[LOG_REPEAT_TEXT_MAX] = '\0';
+	assert_false(log_repeats_leave_out(repeats, 1, text, 1));
+	assert_false(log_repeats_leave_out(repeats, 1, text, 1));
+	free(repeats);
 }
 
 static void record_example(void)
@@ -473,6 +665,10 @@ int main(void)
 		cmocka_unit_test(a_json_line_is_one_object),
 		cmocka_unit_test(less_important_lines_are_not_written),
 		cmocka_unit_test(the_journal_gets_priorities_and_no_time),
+		cmocka_unit_test(the_journal_gets_fields),
+		cmocka_unit_test(a_file_is_opened_anew_when_it_was_moved_away),
+		cmocka_unit_test(what_repeats_is_counted),
+		cmocka_unit_test(repeats_are_told_of_when_their_time_is_over),
 		cmocka_unit_test(a_record_is_fields_in_either_format),
 		cmocka_unit_test(nothing_breaks_out_of_its_line),
 		cmocka_unit_test(a_full_record_loses_its_last_fields_only),
