@@ -23,6 +23,13 @@
 
 struct admin;
 
+/* What the daemon as a whole can be asked to do; on its main thread. */
+struct admin_control {
+	void *daemon; /* is handed to each */
+	void (*drain)(void *daemon);
+	void (*stop)(void *daemon);
+};
+
 /* What there is to be told. All of it outlives the admin socket. */
 struct admin_context {
 	const char *version;
@@ -31,6 +38,7 @@ struct admin_context {
 	struct workers *workers;
 	const struct fd_budget *fds;
 	const struct sockmap *sockmap; /* NULL: the engine is off */
+	struct admin_control control;
 };
 
 /*

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admin_command_act.h"
 #include "admin_command_rows.h"
 
-enum option { OPTION_APP, OPTION_WHY, N_OPTIONS };
+enum option { OPTION_APP, OPTION_WHY, OPTION_LEVEL, N_OPTIONS };
 
 #define TAKES(option) (1u << (option))
 
@@ -28,6 +29,11 @@ static const struct admin_command commands[] = {
 	  .run = admin_row_reload },
 	{ "top", "status, apps and backends in one answer, of one moment", TAKES(OPTION_APP),
 	  .wants_flows = true, .run = admin_row_top },
+	{ "log-level", "the least important lines that are logged, and another level from now on",
+	  TAKES(OPTION_LEVEL), .run = admin_row_log_level },
+	{ "drain", "no new connections; the daemon ends with the last one",
+	  .run = admin_row_drain },
+	{ "stop", "closes all connections, and the daemon ends", .run = admin_row_stop },
 	{ "help", "a row for each command", .run = run_help },
 };
 
@@ -104,12 +110,29 @@ static int set_why(struct admin_request *r, const cJSON *v, char error[ADMIN_ERR
 	return -EINVAL;
 }
 
+static int set_level(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
+{
+	const char *names[N_LOG_LEVELS], *name = cJSON_GetStringValue(v);
+
+	for (unsigned int i = 0; i < N_LOG_LEVELS; i++) {
+		names[i] = log_level_name((enum log_level)i);
+		if (!name || strcmp(name, names[i]))
+			continue;
+		r->level = (enum log_level)i;
+		r->sets_level = true;
+		return 0;
+	}
+	return unknown(error, "there is no log level", name ? name : "", names, N_LOG_LEVELS,
+		       "there are error, warning, notice, info and debug");
+}
+
 static const struct {
 	const char *name;
 	int (*set)(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX]);
 } options[N_OPTIONS] = {
 	[OPTION_APP] = { "app", set_app },
 	[OPTION_WHY] = { "why", set_why },
+	[OPTION_LEVEL] = { "level", set_level },
 };
 
 static int set_option(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])

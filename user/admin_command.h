@@ -10,6 +10,7 @@
 
 #include "admin.h"
 #include "flows.h"
+#include "log.h"
 
 #define ADMIN_ERROR_MAX 512
 
@@ -24,7 +25,8 @@ struct admin_request {
 	struct app_list apps; /* those that ran, and those that were leaving, when it was asked */
 	/* Options. */
 	const struct app *app; /* NULL: all */
-	bool why;
+	bool why, sets_level;
+	enum log_level level; /* if sets_level */
 	/* Where the rows have got to: the command's own. */
 	size_t part, at, inner_at;
 	const char *error; /* the answer ends in it; NULL: in the number of rows */

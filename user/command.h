@@ -37,6 +37,7 @@ extern const char command_version[];
 int command_bench(const struct command *c, int argc, char **argv);
 int command_probe(const struct command *c, int argc, char **argv);
 int command_show(const struct command *c, int argc, char **argv);
+int command_act(const struct command *c, int argc, char **argv); /* drain, stop, log-level */
 int command_top(const struct command *c, int argc, char **argv);
 
 #endif

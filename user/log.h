@@ -28,6 +28,7 @@ enum log_level {
 	LOG_LEVEL_NOTICE,
 	LOG_LEVEL_INFO,
 	LOG_LEVEL_DEBUG,
+	N_LOG_LEVELS
 };
 
 struct log_conf {

@@ -325,6 +325,29 @@ static const struct command commands[] = {
 		.run = command_top,
 	},
 	{
+		.name = "drain",
+		.arguments = "[OPTION]...",
+		.summary = "Has the running daemon end with its last connection",
+		.help = SHOW_OPTIONS
+		"\nAs SIGTERM: no new connections, at most DrainTimeout for those there are.\n",
+		.run = command_act,
+	},
+	{
+		.name = "stop",
+		.arguments = "[OPTION]...",
+		.summary = "Has the running daemon close all connections, and end",
+		.help = SHOW_OPTIONS "\nAs SIGINT: every connection gets a RST.\n",
+		.run = command_act,
+	},
+	{
+		.name = "log-level",
+		.arguments = "[LEVEL] [OPTION]...",
+		.summary = "Says how much the running daemon logs, or changes it",
+		.help = SHOW_OPTIONS
+		"\nLEVEL is error, warning, notice, info or debug, until the daemon ends.\n",
+		.run = command_act,
+	},
+	{
 		.name = "probe",
 		.arguments = "[--json]",
 		.summary = "Says which engines work on this kernel, by trying them",

@@ -247,6 +247,12 @@ static void drain(struct proxy *p)
 		loop_arm_in(&p->loop, &p->drain_timeout, limit_ms * NSEC_PER_MSEC);
 }
 
+static void stop_all(struct proxy *p)
+{
+	log_notice("stopping: closing all connections");
+	workers_stop(&p->workers, CLOSE_STOPPED);
+}
+
 /* What rotates logs has moved the file away, and wants no more written to it. */
 static void reopen_log(const struct proxy *p)
 {
@@ -275,8 +281,7 @@ static void on_signal(struct watch *w, uint32_t events)
 	} else if (info.ssi_signo == SIGTERM && !p->workers.draining) {
 		drain(p);
 	} else {
-		log_notice("stopping: closing all connections");
-		workers_stop(&p->workers, CLOSE_STOPPED);
+		stop_all(p);
 	}
 	stop_if_done(p);
 }
@@ -360,6 +365,23 @@ static int open_http(struct proxy *p, const struct admin_context *context)
 	return rc;
 }
 
+static void on_drain_order(void *daemon)
+{
+	struct proxy *p = daemon;
+
+	if (!p->workers.draining)
+		drain(p);
+	stop_if_done(p);
+}
+
+static void on_stop_order(void *daemon)
+{
+	struct proxy *p = daemon;
+
+	stop_all(p);
+	stop_if_done(p);
+}
+
 static int open_admin(struct proxy *p)
 {
 	const struct admin_context context = {
@@ -369,6 +391,7 @@ static int open_admin(struct proxy *p)
 		.workers = &p->workers,
 		.fds = &p->fds,
 		.sockmap = p->sockmap,
+		.control = { p, on_drain_order, on_stop_order },
 	};
 	int rc = open_socket(p, &context);
 

@@ -34,6 +34,20 @@ static struct admin *admin;
 
 /* --- the daemon's part ------------------------------------------------------------------------ */
 
+static int drains, stops; /* that were ordered */
+
+static void count_drain(void *daemon)
+{
+	assert_ptr_equal(daemon, &workers);
+	drains++;
+}
+
+static void count_stop(void *daemon)
+{
+	assert_ptr_equal(daemon, &workers);
+	stops++;
+}
+
 static void load(const char *text)
 {
 	struct config_vocabulary v = { balancer_names, n_balancers, engine_names, n_engines };
@@ -48,7 +62,12 @@ static void load(const char *text)
 static void open_daemon(const char *text)
 {
 	struct worker_conf conf = { .max_buffers = 4, .fds = &fds };
-	struct admin_context context = { .version = "1.2.3", .workers = &workers, .fds = &fds };
+	struct admin_context context = {
+		.version = "1.2.3",
+		.workers = &workers,
+		.fds = &fds,
+		.control = { &workers, count_drain, count_stop },
+	};
 	char why[256];
 
 	load(text);
@@ -258,7 +277,7 @@ static void every_command_answers_and_ends(void **state)
 	cJSON *row;
 
 	(void)state;
-	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 7));
+	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 10));
 	cJSON_Delete(first_row("{\"command\":\"flows\",\"why\":true}\n", 0));
 	row = first_row("{\"command\":\"status\"}\n", 1);
 	has_text(row, "version", "1.2.3");
@@ -335,6 +354,39 @@ static void what_is_no_request_is_told_and_the_connection_goes_on(void **state)
 			"{\"error\":\"a request must be one line of JSON such as "
 			"{\\\"command\\\": \\\"status\\\"}\"}\n{\"end\":true,\"rows\":0}\n");
 	}
+}
+
+static void orders_are_carried_out_once(void **state)
+{
+	(void)state;
+	drains = stops = 0;
+	answers("{\"command\":\"drain\"}\n",
+		"{\"state\":\"starting\"}\n{\"end\":true,\"rows\":1}\n");
+	assert_int_equal(drains, 1);
+	assert_int_equal(stops, 0);
+	answers("{\"command\":\"stop\"}\n",
+		"{\"state\":\"stopping\"}\n{\"end\":true,\"rows\":1}\n");
+	assert_int_equal(drains, 1);
+	assert_int_equal(stops, 1);
+}
+
+static void the_log_level_is_told_and_changed(void **state)
+{
+	(void)state;
+	assert_int_equal(log_level_now(), LOG_LEVEL_INFO);
+	answers("{\"command\":\"log-level\"}\n",
+		"{\"level\":\"info\",\"before\":\"info\"}\n{\"end\":true,\"rows\":1}\n");
+	answers("{\"command\":\"log-level\",\"level\":\"error\"}\n",
+		"{\"level\":\"error\",\"before\":\"info\"}\n{\"end\":true,\"rows\":1}\n");
+	assert_int_equal(log_level_now(), LOG_LEVEL_ERROR);
+	answers("{\"command\":\"log-level\",\"level\":\"wanring\"}\n",
+		"{\"error\":\"there is no log level \\\"wanring\\\"; did you mean "
+		"\\\"warning\\\"?\"}\n");
+	answers("{\"command\":\"log-level\",\"level\":3}\n",
+		"{\"error\":\"there is no log level \\\"\\\"; there are error, warning, notice, info "
+		"and debug\"}\n");
+	assert_int_equal(log_level_now(), LOG_LEVEL_ERROR);
+	log_set_level(LOG_LEVEL_INFO);
 }
 
 static void requests_are_answered_one_after_the_other_also_without_a_last_newline(void **state)
@@ -673,6 +725,8 @@ int main(void)
 		TEST(what_is_wrong_is_told_with_what_would_be_right),
 		TEST(what_is_no_request_is_told_and_the_connection_goes_on),
 		TEST(requests_are_answered_one_after_the_other_also_without_a_last_newline),
+		TEST(orders_are_carried_out_once),
+		TEST(the_log_level_is_told_and_changed),
 		TEST(a_line_without_end_is_refused),
 		TEST(one_client_too_many_is_told_so),
 		cmocka_unit_test_setup_teardown(

@@ -100,6 +100,9 @@ var table = []scenario{
 	{"readiness_follows_the_daemon", eachFamily,
 		"/readyz is 200, and 503 while the daemon drains; /healthz is 200 as long as it lives", readiness, ""},
 
+	{"log_file_may_be_rotated", once,
+		"after SIGUSR1 the log goes to a new file, the one that was moved away stays as it is, and no line is lost", rotated, ""},
+
 	// Another configuration.
 	{"reload_keeps_established_flows", everywhere,
 		"a reload leaves every flow alone, also of an app and to a target that it removes", reloadKeepsFlows, ""},
@@ -119,6 +122,8 @@ var table = []scenario{
 		"after SIGTERM new clients are refused, what is under way ends exact, and the exit status is 0", stopDrains, ""},
 	{"stop_serves_who_is_in_the_queue", once,
 		"a connection that the kernel had taken before SIGTERM is served, not reset", queuedAtStop, ""},
+	{"orders_at_the_socket_are_carried_out", once,
+		"shunt drain, stop and log-level do what the signals and the configuration do", orders, ""},
 	{"second_stop_is_at_once", once,
 		"SIGINT, and the second SIGTERM, reset what is under way", secondStop, ""},
 }

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands that have the running daemon do something: drain, stop, log-level. What came of it
+ * is one line in words, or the daemon's answer as it is.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "command.h"
+
+/* How the answer's row is told. */
+static void tell_drain(const cJSON *row)
+{
+	(void)row;
+	puts("The daemon takes no new connections, and ends with the last one.");
+}
+
+static void tell_stop(const cJSON *row)
+{
+	(void)row;
+	puts("The daemon closes all connections, and ends.");
+}
+
+static const char *text_of(const cJSON *row, const char *key)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, key));
+
+	return text ? text : "";
+}
+
+static void tell_log_level(const cJSON *row)
+{
+	const char *level = text_of(row, "level"), *before = text_of(row, "before");
+
+	if (strcmp(level, before))
+		printf("The log level is now %s, was %s.\n", level, before);
+	else
+		printf("The log level is %s.\n", level);
+}
+
+static const struct act {
+	const char *command;
+	const char *argument; /* the request's key for it; NULL: it takes none */
+	void (*tell)(const cJSON *row);
+} acts[] = {
+	{ "drain", NULL, tell_drain },
+	{ "stop", NULL, tell_stop },
+	{ "log-level", "level", tell_log_level },
+};
+
+struct asking {
+	const struct act *act;
+	bool json;
+};
+
+static void on_line(const char *text, cJSON *row, void *arg)
+{
+	const struct asking *a = arg;
+
+	if (a->json)
+		puts(text);
+	else if (row && !cJSON_HasObjectItem(row, "end") && !cJSON_HasObjectItem(row, "error"))
+		a->act->tell(row);
+	cJSON_Delete(row);
+}
+
+static int ask(struct asking *a, const char *path, const char *argument)
+{
+	cJSON *request = cJSON_CreateObject();
+	char error[CLIENT_ERROR_MAX];
+	int rc;
+
+	cJSON_AddStringToObject(request, "command", a->act->command);
+	if (argument)
+		cJSON_AddStringToObject(request, a->act->argument, argument);
+	rc = client_ask(path, CLIENT_TIMEOUT_DEFAULT_S, request, on_line, a, error);
+	cJSON_Delete(request);
+	if (rc)
+		fprintf(stderr, "shunt: %s\n", error);
+	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static const struct act *find_act(const char *command)
+{
+	const struct act *act = acts;
+
+	while (strcmp(act->command, command))
+		act++;
+	return act;
+}
+
+int command_act(const struct command *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "socket", required_argument, NULL, 's' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct asking a = { .act = find_act(c->name) };
+	const char *socket = NULL, *config = NULL;
+	int option, arguments, status;
+	char *path;
+
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		if (option == 'j')
+			a.json = true;
+		else if (option == 's')
+			socket = optarg;
+		else if (option == 'c')
+			config = optarg;
+		else
+			return option == 'h' ? command_help(c) : command_usage_error(c);
+	}
+	arguments = argc - optind;
+	if (arguments > (a.act->argument ? 1 : 0))
+		return command_usage_error(c);
+	path = command_socket(socket, config);
+	if (!path)
+		return EXIT_FAILURE;
+	status = ask(&a, path, arguments ? argv[optind] : NULL);
+	free(path);
+	return status;
+}
