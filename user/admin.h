@@ -33,6 +33,7 @@ struct admin_control {
 /* What there is to be told. All of it outlives the admin socket. */
 struct admin_context {
 	const char *version;
+	const struct config *config; /* without its apps */
 	struct apps *apps;
 	struct reload *reload; /* NULL: it can't be asked to */
 	struct workers *workers;

@@ -29,6 +29,7 @@ static const struct admin_command commands[] = {
 	  .run = admin_row_reload },
 	{ "top", "status, apps and backends in one answer, of one moment", TAKES(OPTION_APP),
 	  .wants_flows = true, .run = admin_row_top },
+	{ "config", "the configuration in force, as one row", .run = admin_row_config },
 	{ "log-level", "the least important lines that are logged, and another level from now on",
 	  TAKES(OPTION_LEVEL), .run = admin_row_log_level },
 	{ "drain", "no new connections; the daemon ends with the last one",

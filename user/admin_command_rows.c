@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "balancer.h"
+#include "config_write.h"
 
 #define PORTS_TEXT_MAX 128 /* of an app's ports; the rest is cut off */
 
@@ -396,4 +397,23 @@ bool admin_row_top(struct admin_request *r, cJSON *row)
 		return true;
 	}
 	return false;
+}
+
+/* --- config ---------------------------------------------------------------------------------- */
+
+static const struct app_conf *conf_of_app(const void *apps, size_t i)
+{
+	return ((const struct app_list *)apps)->list[i]->conf;
+}
+
+bool admin_row_config(struct admin_request *r, cJSON *row)
+{
+	const struct admin_context *c = r->context;
+	const struct app_list *running = &c->apps->running;
+	const struct config_apps apps = { running->n, conf_of_app, running };
+
+	if (r->at++)
+		return false;
+	config_write(c->config, &apps, row);
+	return true;
 }

@@ -12,6 +12,7 @@ bool admin_row_status(struct admin_request *r, cJSON *row);
 bool admin_row_app(struct admin_request *r, cJSON *row);
 bool admin_row_backend(struct admin_request *r, cJSON *row);
 bool admin_row_top(struct admin_request *r, cJSON *row);
+bool admin_row_config(struct admin_request *r, cJSON *row);
 bool admin_row_flow(struct admin_request *r, cJSON *row);
 bool admin_row_reload(struct admin_request *r, cJSON *row);
 

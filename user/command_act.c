@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commands that have the running daemon do something: drain, stop, log-level. What came of it
- * is one line in words, or the daemon's answer as it is.
+ * The commands whose answer is no table: drain, stop and log-level, which have the running daemon
+ * do something and tell of it in a line of words, and config.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -40,6 +40,15 @@ static void tell_log_level(const cJSON *row)
 		printf("The log level is %s.\n", level);
 }
 
+static void tell_config(const cJSON *row)
+{
+	char *text = cJSON_Print(row);
+
+	if (text)
+		puts(text);
+	free(text);
+}
+
 static const struct act {
 	const char *command;
 	const char *argument; /* the request's key for it; NULL: it takes none */
@@ -48,6 +57,7 @@ static const struct act {
 	{ "drain", NULL, tell_drain },
 	{ "stop", NULL, tell_stop },
 	{ "log-level", "level", tell_log_level },
+	{ "config", NULL, tell_config },
 };
 
 struct asking {

@@ -325,6 +325,14 @@ static const struct command commands[] = {
 		.run = command_top,
 	},
 	{
+		.name = "config",
+		.arguments = "[OPTION]...",
+		.summary = "Shows the running daemon's configuration, complete",
+		.help = SHOW_OPTIONS
+		"\nWith every default, and what the command line said; it can be read as a file.\n",
+		.run = command_act,
+	},
+	{
 		.name = "drain",
 		.arguments = "[OPTION]...",
 		.summary = "Has the running daemon end with its last connection",

@@ -386,6 +386,7 @@ static int open_admin(struct proxy *p)
 {
 	const struct admin_context context = {
 		.version = p->version,
+		.config = p->config,
 		.apps = &p->apps,
 		.reload = p->reload,
 		.workers = &p->workers,

@@ -74,6 +74,7 @@ static void open_daemon(const char *text)
 	atomic_store(&fds.left, 100);
 	assert_int_equal(loop_init(&loop), 0);
 	assert_int_equal(workers_init(&workers, 2, &conf), 0);
+	context.config = config;
 	context.apps = &apps;
 	strcpy(folder, "/tmp/shunt-test-XXXXXX");
 	assert_non_null(mkdtemp(folder));
@@ -277,7 +278,7 @@ static void every_command_answers_and_ends(void **state)
 	cJSON *row;
 
 	(void)state;
-	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 10));
+	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 11));
 	cJSON_Delete(first_row("{\"command\":\"flows\",\"why\":true}\n", 0));
 	row = first_row("{\"command\":\"status\"}\n", 1);
 	has_text(row, "version", "1.2.3");
@@ -285,6 +286,10 @@ static void every_command_answers_and_ends(void **state)
 	assert_int_equal(number(row, "workers"), 2);
 	assert_int_equal(number(row, "apps"), 2);
 	assert_int_equal(number(row, "fds_left"), 100);
+	cJSON_Delete(row);
+	row = first_row("{\"command\":\"config\"}\n", 1);
+	has_text(row, "Engine", "auto");
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(row, "Apps")), 2);
 	cJSON_Delete(row);
 	row = first_row("{\"command\":\"apps\"}\n", 2);
 	has_text(row, "app", "web");

@@ -60,6 +60,24 @@ func orders(e *env) {
 	e.Sawf("a drain, a stop, and a level that was changed and changed back")
 }
 
+// configTold starts a second daemon with what the first one says of its configuration.
+func configTold(e *env) {
+	e.serveAdmin()
+	e.start(app(front, e.backends(2, flow.Echo), keys{"IdleTimeout": "90s", "Balance": "round_robin"}))
+	told := e.order("config")
+	e.visits(front, 2)
+	e.daemon.Signal(syscall.SIGTERM)
+	e.awaitExit()
+	path := filepath.Join(e.lab.Dir, "told.json")
+	e.Must(os.WriteFile(path, []byte(told), 0o644))
+	e.startFile(path)
+	if again := e.order("config"); again != told {
+		e.Failf("the first daemon says\n%s\nand the second, which has read that,\n%s", told, again)
+	}
+	e.visits(front, 2)
+	e.Sawf("%d bytes, the same ones from both", len(told))
+}
+
 // rotated moves the daemon's log file away, as whatever rotates logs does.
 func rotated(e *env) {
 	folder := filepath.Join(e.lab.Dir, "log")

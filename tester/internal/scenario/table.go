@@ -100,6 +100,8 @@ var table = []scenario{
 	{"readiness_follows_the_daemon", eachFamily,
 		"/readyz is 200, and 503 while the daemon drains; /healthz is 200 as long as it lives", readiness, ""},
 
+	{"config_that_is_told_can_be_run", once,
+		"what shunt config prints is a configuration that is complete, and the same when it is run", configTold, ""},
 	{"log_file_may_be_rotated", once,
 		"after SIGUSR1 the log goes to a new file, the one that was moved away stays as it is, and no line is lost", rotated, ""},
 
