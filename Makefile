@@ -39,14 +39,24 @@ VMLINUX_BTF := $(wildcard /sys/kernel/btf/vmlinux)
 HAVE_BPF := $(if $(and $(BPFTOOL),$(VMLINUX_BTF),$(shell command -v $(CLANG)),$(shell command -v $(LLVM_STRIP))),$(shell \
 	    pkg-config --exists libbpf 2>/dev/null && echo yes))
 BPF_O := build/bpf
+BPF_SRCS := $(wildcard bpf/*.bpf.c)
+SKELETONS := $(if $(HAVE_BPF),$(BPF_SRCS:bpf/%.bpf.c=$(BPF_O)/%.skel.h))
+# What the tester makes a bad network of.
+TEST_BPF_SRCS := $(wildcard test/bpf/*.bpf.c)
+TEST_BPF := $(if $(HAVE_BPF),$(TEST_BPF_SRCS:test/bpf/%.bpf.c=$(BPF_O)/%.bpf.o))
 
 LIBS := libcjson libcares libmicrohttpd $(if $(HAVE_BPF),libbpf)
 HAVE_LIBS := $(shell pkg-config --exists $(LIBS) 2>/dev/null && echo yes)
 GIT_VERSION := $(if $(wildcard .git),$(shell git describe --always --dirty --match 'v$(VERSION)' 2>/dev/null))
 SHUNT_VERSION := $(if $(filter v%,$(GIT_VERSION)),$(GIT_VERSION:v%=%),$(VERSION)$(GIT_VERSION:%=-g%))
 
-SRCS := $(filter-out $(if $(HAVE_BPF),user/sockmap_none.c,user/sockmap.c),$(wildcard user/*.c))
-UNIT_SRCS := $(wildcard test/unit/test_*.c)
+# What needs BPF to be built, and what stands in for it.
+NEED_BPF := $(addprefix user/,sockmap.c tcx.c wire.c wire_maps.c wire_adopted.c bpf_load.c bpf_ring.c)
+WITHOUT_BPF := $(addprefix user/,sockmap_none.c tcx_none.c wire_none.c)
+SRCS := $(filter-out $(if $(HAVE_BPF),$(WITHOUT_BPF),$(NEED_BPF)),$(wildcard user/*.c))
+# What looks into the programs themselves can't be built without them.
+WIRE_UNITS := $(wildcard test/unit/test_wire_bpf*.c)
+UNIT_SRCS := $(filter-out $(if $(HAVE_BPF),,$(WIRE_UNITS)),$(wildcard test/unit/test_*.c))
 FUZZ_SRCS := $(wildcard test/fuzz/fuzz_*.c)
 ALL_SRCS := $(SRCS) $(UNIT_SRCS) $(FUZZ_SRCS) $(wildcard bench/*.c)
 GO_SRCS := $(shell find tester -name '*.go' -o -name go.mod)
@@ -75,7 +85,7 @@ extra = $(if $(filter user/main.c,$(1)),'-DSHUNT_VERSION="$(SHUNT_VERSION)"') $(
 compile = $(CC) $(C_FLAGS) $(call extra,$(1)) -c $(1)
 say = @printf '  %-7s %s\n' $(1) $(2)
 
-all: $(O)/shunt build/shunt-tester ## build shunt and its tester
+all: $(O)/shunt build/shunt-tester $(TEST_BPF) ## build shunt and its tester
 
 # deps.sh comes before anything is compiled: a recipe's lines run one after the other, also under -j.
 run: ## install what is missing, build, run config.json
@@ -141,17 +151,19 @@ $(O)/obj/%.o: %.c $(O)/obj/flags | $(if $(HAVE_LIBS),,missing-packages)
 	$(call say,CC,$<)
 	$(Q)$(call compile,$<) -MMD -MP -o $@
 
-# The skeleton has the program in it, without its debug information but for the BTF, and a function for each step.
+# A skeleton has the programs in it, without their debug information but for the BTF, and a function for each step.
 $(O)/obj/user/sockmap.o: $(BPF_O)/shunt.skel.h
+$(O)/obj/user/wire_maps.o $(WIRE_UNITS:%.c=$(O)/obj/%.o): $(BPF_O)/wire.skel.h
 
-$(BPF_O)/shunt.skel.h: $(BPF_O)/shunt.bpf.o
+$(BPF_O)/%.skel.h: $(BPF_O)/%.bpf.o
 	$(call say,SKEL,$@)
-	$(Q){ echo '/* NOLINTBEGIN */' && $(BPFTOOL) gen skeleton $< name shunt_bpf && echo '/* NOLINTEND */'; } >$@
+	$(Q){ echo '/* NOLINTBEGIN */' && $(BPFTOOL) gen skeleton $< name $*_bpf && echo '/* NOLINTEND */'; } >$@
 
-$(BPF_O)/shunt.bpf.o: bpf/shunt.bpf.c include/shunt_abi.h $(BPF_O)/vmlinux.h
+vpath %.bpf.c bpf test/bpf
+$(BPF_O)/%.bpf.o: %.bpf.c $(BPF_O)/vmlinux.h
 	$(call say,BPF,$<)
 	$(Q)$(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) \
-		-Iinclude -isystem $(BPF_O) -c $< -o $@
+		-Iinclude -isystem $(BPF_O) -MMD -MP -MT $@ -c $< -o $@
 	$(Q)$(LLVM_STRIP) -g $@
 
 $(BPF_O)/vmlinux.h: $(VMLINUX_BTF)
@@ -210,13 +222,13 @@ clean: ## remove build/ and compile_commands.json
 	rm -rf build compile_commands.json
 
 format: ## format the C and Go sources in place
-	clang-format -i $(ALL_SRCS) $(wildcard bpf/*.c include/*.h user/*.c user/*.h test/*/*.h)
+	clang-format -i $(ALL_SRCS) $(wildcard bpf/*.[ch] include/*.h user/*.c user/*.h test/*/*.h test/bpf/*.c)
 	gofmt -w tester
 
 vet: # go vet in the environment that the tester is built in
 	$(Q)cd tester && $(GO_ENV) go vet ./...
 
-lint: compile_commands.json $(if $(HAVE_BPF),$(BPF_O)/shunt.skel.h) ## clang-tidy, cppcheck, go vet, shellcheck, formatting, layers
+lint: compile_commands.json $(SKELETONS) ## clang-tidy, cppcheck, go vet, shellcheck, formatting, layers
 	@scripts/lint.sh
 
 comma := ,
@@ -233,4 +245,5 @@ help: ## show this
 	@sed -n 's/^\([a-z_.]*\):[^#]*## /  \1 /p' Makefile | awk '{ printf "  %-22s", $$1; $$1 = ""; print }'
 	@sed -n '/^#   /s/^# //p' Makefile
 
--include $(patsubst %.c,$(O)/obj/%.d,$(ALL_SRCS))
+-include $(patsubst %.c,$(O)/obj/%.d,$(ALL_SRCS)) $(BPF_SRCS:bpf/%.c=$(BPF_O)/%.d) \
+	$(TEST_BPF_SRCS:test/bpf/%.c=$(BPF_O)/%.d)

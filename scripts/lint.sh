@@ -10,7 +10,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 shopt -s nullglob
 c_files=(user/*.c bench/*.c)
-other_files=(bpf/*.c include/*.h user/*.h test/*/*.[ch])
+other_files=(bpf/*.[ch] include/*.h user/*.h test/*/*.[ch])
 
 names=() pids=()
 start() { # NAME COMMAND...
