@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Packets of legs that are not joined. Most go to the stack as fast as can be. A leg that is to be
+ * joined is held: its payload goes to the parking device, where userspace keeps it, and the socket
+ * gets the acknowledgement alone, so that handshakes end, and numbers and timestamps are current.
+ * A joined flow has so never had a byte in a socket.
+ */
+#ifndef WIRE_HOLD_BPF_H
+#define WIRE_HOLD_BPF_H
+
+#include "wire_maps.bpf.h"
+#include "wire_options.bpf.h"
+#include "wire_packet.bpf.h"
+
+/* In front of the ifindex in a parked frame's source address: locally administered. */
+#define PARK_MAC_0 0x02
+#define PARK_MAC_1 0x53
+
+static __always_inline void hold(struct __sk_buff *skb, struct packet *p)
+{
+	struct wire_hold h = { .since_ns = bpf_ktime_get_coarse_ns(), .ifindex = skb->ifindex };
+
+	if (!packet_load_options(skb, p))
+		return;
+	h.mss = options_mss(&p->h.options, p->options);
+	bpf_map_update_elem(&wire_holds, &p->tuple, &h, BPF_ANY);
+}
+
+static __always_inline bool is_listened_on(const struct packet *p)
+{
+	struct wire_listener l = { .port = p->tuple.dport };
+
+	__builtin_memcpy(l.addr, p->tuple.daddr, sizeof(l.addr));
+	if (bpf_map_lookup_elem(&wire_listeners, &l))
+		return true;
+	l.addr[0] = 0;
+	l.addr[1] = 0;
+	l.addr[2] = p->is_ipv6 ? 0 : bpf_htonl(0xFFFF);
+	l.addr[3] = 0;
+	return bpf_map_lookup_elem(&wire_listeners, &l);
+}
+
+/* Would the stack deliver it here? What it routes to somebody else must not be touched. */
+static __always_inline bool is_for_this_host(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex, .l4_protocol = IPPROTO_TCP };
+	long answer;
+
+	if (p->is_ipv6) {
+		fib.family = AF_INET6;
+		__builtin_memcpy(fib.ipv6_src, p->tuple.saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, p->tuple.daddr, sizeof(fib.ipv6_dst));
+	} else {
+		fib.family = AF_INET;
+		fib.ipv4_src = p->tuple.saddr[3];
+		fib.ipv4_dst = p->tuple.daddr[3];
+	}
+	answer = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	return answer == BPF_FIB_LKUP_RET_NOT_FWDED || answer == BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
+static __always_inline struct bpf_sock *receiver(struct __sk_buff *skb, const struct wire_tuple *t,
+						 bool is_ipv6)
+{
+	struct bpf_sock_tuple at = {};
+
+	if (is_ipv6) {
+		__builtin_memcpy(at.ipv6.saddr, t->saddr, sizeof(at.ipv6.saddr));
+		__builtin_memcpy(at.ipv6.daddr, t->daddr, sizeof(at.ipv6.daddr));
+		at.ipv6.sport = t->sport;
+		at.ipv6.dport = t->dport;
+		return bpf_skc_lookup_tcp(skb, &at, sizeof(at.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	at.ipv4.saddr = t->saddr[3];
+	at.ipv4.daddr = t->daddr[3];
+	at.ipv4.sport = t->sport;
+	at.ipv4.dport = t->dport;
+	return bpf_skc_lookup_tcp(skb, &at, sizeof(at.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
+static __always_inline void hold_if_expected(struct __sk_buff *skb, struct packet *p)
+{
+	struct bpf_sock *sk = receiver(skb, &p->tuple, p->is_ipv6);
+	bool is_expected;
+
+	if (!sk)
+		return;
+	is_expected = bpf_sk_storage_get(&wire_expected, sk, NULL, 0);
+	bpf_sk_release(sk);
+	if (is_expected)
+		hold(skb, p);
+}
+
+static __always_inline void forget_hold(const struct wire_tuple *t)
+{
+	bpf_map_delete_elem(&wire_holds, t);
+}
+
+/* A copy to the parking device, with the ifindex in its source address: for the way back. */
+static __always_inline bool send_to_park(struct __sk_buff *skb, __u32 park_ifindex)
+{
+	__u32 ifindex = skb->ifindex;
+	__u8 was[ETH_ALEN], mac[ETH_ALEN] = { PARK_MAC_0,    PARK_MAC_1,   ifindex >> 24,
+					      ifindex >> 16, ifindex >> 8, ifindex };
+	bool sent;
+
+	if (!park_ifindex || bpf_skb_load_bytes(skb, ETH_ALEN, was, sizeof(was)) ||
+	    bpf_skb_store_bytes(skb, ETH_ALEN, mac, sizeof(mac), 0))
+		return false;
+	sent = !bpf_clone_redirect(skb, park_ifindex, 0);
+	bpf_skb_store_bytes(skb, ETH_ALEN, was, sizeof(was), 0);
+	return sent;
+}
+
+/* Payload of a held leg. If it can't be parked the leg is the stack's from here on: a byte that the
+ * socket lacks would be one that it gets from nobody. */
+static __always_inline int park(struct __sk_buff *skb, struct packet *p,
+				const struct wire_settings *s)
+{
+	if (!packet_load_options(skb, p) || !send_to_park(skb, s->park_ifindex)) {
+		forget_hold(&p->tuple);
+		count(WIRE_PARK_FAILED);
+		return TC_ACT_UNSPEC;
+	}
+	count(WIRE_PARKED);
+	p->h.tcp.flags &= ~(TCP_FLAG_FIN | TCP_FLAG_PSH | TCP_FLAG_URG);
+	p->h.tcp.urgent = 0;
+	return packet_store_bare(skb, p) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+/* Back from the parking device: in by the device that it came from, as if for the first time. */
+static __always_inline int unpark(struct __sk_buff *skb)
+{
+	__u8 mac[ETH_ALEN];
+
+	if (bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)) || mac[0] != PARK_MAC_0 ||
+	    mac[1] != PARK_MAC_1)
+		return TC_ACT_SHOT;
+	count(WIRE_UNPARKED_TO_STACK);
+	return bpf_redirect((__u32)mac[2] << 24 | (__u32)mac[3] << 16 | (__u32)mac[4] << 8 | mac[5],
+			    BPF_F_INGRESS);
+}
+
+/* A packet whose leg is not joined. */
+static __always_inline int pass_or_park(struct __sk_buff *skb, struct packet *p,
+					const struct wire_settings *s)
+{
+	__u8 flags = p->h.tcp.flags;
+	struct wire_hold *h;
+
+	if (s->park_ifindex && skb->ifindex == s->park_ifindex)
+		return unpark(skb);
+	if (p->is_malformed)
+		return TC_ACT_UNSPEC;
+	if (flags & TCP_FLAG_SYN) {
+		if (flags & TCP_FLAG_ACK)
+			hold_if_expected(skb, p);
+		else if (is_listened_on(p) && is_for_this_host(skb, p))
+			hold(skb, p);
+		return TC_ACT_UNSPEC;
+	}
+	h = bpf_map_lookup_elem(&wire_holds, &p->tuple);
+	if (!h)
+		return TC_ACT_UNSPEC;
+	if (flags & TCP_FLAG_RST) {
+		forget_hold(&p->tuple);
+		return TC_ACT_UNSPEC;
+	}
+	if (!h->ifindex)
+		h->ifindex = skb->ifindex;
+	if ((!p->payload && !(flags & TCP_FLAG_FIN)) ||
+	    !hold_is_valid(h, bpf_ktime_get_coarse_ns()))
+		return TC_ACT_UNSPEC;
+	return park(skb, p, s);
+}
+
+#endif
