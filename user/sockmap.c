@@ -3,21 +3,19 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/magic.h>
 #include <shunt.skel.h> /* generated */
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "bpf_load.h"
+#include "bpf_ring.h"
 #include "log.h"
 
-#define BTF_PATH "/sys/kernel/btf/vmlinux"
-#define RING_ENTRY_BYTES (BPF_RINGBUF_HDR_SZ + sizeof(struct shunt_event))
+#define FIRST_KERNEL "5.13"
 #define PINS_MAX 8
 
 /* A file in the bpffs that this process has made: by its inode it is told from a later daemon's. */
@@ -37,58 +35,12 @@ struct sockmap {
 };
 
 struct sockmap_ring {
-	struct ring_buffer *buffer;
-	int map_fd;
+	struct bpf_ring *ring;
 	sockmap_event_fn on_event;
 	void *arg;
 };
 
 /* --- load ------------------------------------------------------------------------------------ */
-
-static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
-	printf_like(2, 0);
-static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
-{
-	char line[512];
-	int n;
-
-	(void)level; /* what it calls a warning may be a probe of its own that was to fail */
-	if (!log_enabled(LOG_LEVEL_DEBUG))
-		return 0;
-	n = vsnprintf(line, sizeof(line), fmt, args);
-	if (n > 0)
-		log_debug("%.*s", (int)strcspn(line, "\n"), line);
-	return n;
-}
-
-/* Kernels before 5.11 count BPF memory against it. */
-static void raise_memlock_limit(void)
-{
-	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-
-	if (setrlimit(RLIMIT_MEMLOCK, &all))
-		log_debug("RLIMIT_MEMLOCK stays as it is: %m");
-}
-
-static void explain(int error, char *why, size_t size)
-{
-	if (access(BTF_PATH, R_OK))
-		snprintf(why, size, "the kernel has no BTF (%s): it needs CONFIG_DEBUG_INFO_BTF",
-			 BTF_PATH);
-	else if (error == EPERM)
-		snprintf(why, size,
-			 "BPF is not permitted: it needs root, or CAP_BPF, CAP_NET_ADMIN and "
-			 "CAP_PERFMON");
-	else if (error == ENOSYS)
-		snprintf(why, size, "the kernel has no bpf(2)");
-	else if (error == ENOMEM)
-		snprintf(why, size, "no memory for the BPF maps");
-	else
-		snprintf(why, size,
-			 "the kernel refuses the BPF program (%s); it may be too old: 5.13 is the "
-			 "first that can have it; --log-level debug shows what it says",
-			 strerror(error));
-}
 
 static uint32_t slot_count(const struct sockmap_conf *c)
 {
@@ -167,17 +119,6 @@ static int pin(struct sockmap *m, int fd, const char *name)
 	return 0;
 }
 
-static int make_pin_folder(void)
-{
-	struct statfs fs;
-
-	if (statfs("/sys/fs/bpf", &fs))
-		return -errno;
-	if (fs.f_type != BPF_FS_MAGIC)
-		return -ENODEV;
-	return mkdir(SOCKMAP_PIN_FOLDER, 0700) && errno != EEXIST ? -errno : 0;
-}
-
 static void pin_all(struct sockmap *m)
 {
 	const struct {
@@ -191,7 +132,7 @@ static void pin_all(struct sockmap *m)
 		{ "counters", bpf_map__fd(m->skeleton->maps.counters) },
 		{ "shunt_verdict", bpf_program__fd(m->skeleton->progs.shunt_verdict) },
 	};
-	int rc = make_pin_folder();
+	int rc = bpf_load_folder(SOCKMAP_PIN_FOLDER);
 
 	_Static_assert(ARRAY_SIZE(objects) <= PINS_MAX, "each has a place in pins");
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(objects); i++)
@@ -229,15 +170,14 @@ int sockmap_open(const struct sockmap_conf *conf, struct sockmap **out, char *wh
 
 	m->conf = *conf;
 	m->link_fd = -1;
-	libbpf_set_print(log_libbpf);
-	raise_memlock_limit();
+	bpf_load_begin();
 	rc = load(m);
 	if (!rc)
 		rc = map_directions(m);
 	if (!rc)
 		rc = attach(m);
 	if (rc) {
-		explain(-rc, why, size);
+		bpf_load_explain(-rc, FIRST_KERNEL, why, size);
 		sockmap_close(m);
 		return rc;
 	}
@@ -265,50 +205,14 @@ const struct sockmap_conf *sockmap_conf(const struct sockmap *m)
 	return &m->conf;
 }
 
-/* A map's own account of itself: "memlock" in its fdinfo, which is 0 for a kernel that does not
- * say. */
-static uint64_t map_memory(int fd)
-{
-	char path[64], line[128];
-	unsigned long long bytes = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "memlock: %llu", &bytes) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return bytes;
-}
-
 uint64_t sockmap_memory(const struct sockmap *m)
 {
-	struct bpf_map *map;
-	uint64_t sum = 0;
-
-	bpf_object__for_each_map(map, m->skeleton->obj) sum += map_memory(bpf_map__fd(map));
-	return sum;
+	return bpf_load_memory(m->skeleton->obj);
 }
 
 int sockmap_counters(const struct sockmap *m, uint64_t out[N_SHUNT_COUNTERS])
 {
-	int fd = bpf_map__fd(m->skeleton->maps.counters), cpus = libbpf_num_possible_cpus();
-	uint64_t *values;
-	int rc = 0;
-
-	if (cpus < 0)
-		return cpus;
-	values = xcalloc((size_t)cpus, sizeof(*values));
-	for (uint32_t i = 0; !rc && i < N_SHUNT_COUNTERS; i++) {
-		rc = bpf_map_lookup_elem(fd, &i, values);
-		out[i] = 0;
-		for (int cpu = 0; cpu < cpus; cpu++)
-			out[i] += values[cpu];
-	}
-	free(values);
-	return rc;
+	return bpf_load_counters(bpf_map__fd(m->skeleton->maps.counters), N_SHUNT_COUNTERS, out);
 }
 
 size_t sockmap_entries(const struct sockmap *m)
@@ -363,27 +267,16 @@ void sockmap_forget(struct sockmap *m, uint64_t cookie)
 
 /* --- rings ----------------------------------------------------------------------------------- */
 
-/* One entry for each slot of a worker, as the kernel wants it: a power of two, a page at least. */
-static uint32_t ring_bytes(const struct sockmap_conf *c)
-{
-	uint32_t bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-
-	/* A ring that is filled to the last byte looks empty: so it has to be larger. */
-	while (bytes <= 2ul * c->flows_per_worker * RING_ENTRY_BYTES)
-		bytes *= 2;
-	return bytes;
-}
-
-static int on_ring_entry(void *arg, void *data, size_t size)
+static void on_ring_entry(void *arg, const void *entry, size_t size)
 {
 	const struct sockmap_ring *r = arg;
-	const struct shunt_event *event = data;
+	const struct shunt_event *event = entry;
 
 	if (size == sizeof(*event))
 		r->on_event(r->arg, event->slot, event->generation);
-	return 0;
 }
 
+/* It has room for an entry of each slot of the worker. */
 int sockmap_ring_open(struct sockmap *m, uint32_t worker, sockmap_event_fn on_event, void *arg,
 		      struct sockmap_ring **out)
 {
@@ -391,15 +284,9 @@ int sockmap_ring_open(struct sockmap *m, uint32_t worker, sockmap_event_fn on_ev
 	int rc;
 
 	*r = (struct sockmap_ring){ .on_event = on_event, .arg = arg };
-	r->map_fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "ring", 0, 0, ring_bytes(&m->conf), NULL);
-	rc = r->map_fd < 0 ? r->map_fd : 0;
-	if (!rc)
-		rc = bpf_map_update_elem(bpf_map__fd(m->skeleton->maps.rings), &worker, &r->map_fd,
-					 BPF_ANY);
-	if (!rc) {
-		r->buffer = ring_buffer__new(r->map_fd, on_ring_entry, r, NULL);
-		rc = r->buffer ? 0 : -errno;
-	}
+	rc = bpf_ring_open(bpf_map__fd(m->skeleton->maps.rings), worker,
+			   2ul * m->conf.flows_per_worker, sizeof(struct shunt_event),
+			   on_ring_entry, r, &r->ring);
 	if (rc) {
 		sockmap_ring_close(r);
 		return rc;
@@ -410,20 +297,18 @@ int sockmap_ring_open(struct sockmap *m, uint32_t worker, sockmap_event_fn on_ev
 
 int sockmap_ring_fd(const struct sockmap_ring *r)
 {
-	return ring_buffer__epoll_fd(r->buffer);
+	return bpf_ring_fd(r->ring);
 }
 
 void sockmap_ring_consume(struct sockmap_ring *r)
 {
-	ring_buffer__consume(r->buffer);
+	bpf_ring_consume(r->ring);
 }
 
 void sockmap_ring_close(struct sockmap_ring *r)
 {
 	if (!r)
 		return;
-	ring_buffer__free(r->buffer);
-	if (r->map_fd >= 0)
-		close(r->map_fd);
+	bpf_ring_close(r->ring);
 	free(r);
 }
