@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "reload.h"
 #include "sockmap.h"
+#include "wiring.h"
 #include "workers.h"
 
 #define ADMIN_CLIENTS_MAX 16
@@ -39,6 +40,7 @@ struct admin_context {
 	struct workers *workers;
 	const struct fd_budget *fds;
 	const struct sockmap *sockmap; /* NULL: the engine is off */
+	const struct wiring *wiring;   /* likewise */
 	struct admin_control control;
 };
 

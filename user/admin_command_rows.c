@@ -12,6 +12,7 @@
 
 #include "balancer.h"
 #include "config_write.h"
+#include "wire_leg.h"
 
 #define PORTS_TEXT_MAX 128 /* of an app's ports; the rest is cut off */
 
@@ -120,10 +121,10 @@ static void put_engines(cJSON *row, const struct flows *flows)
 	free(tally);
 }
 
-/* What the verdict program did with segments, and the flows that it could not get, by why not. */
+/* What the verdict program did with segments. */
 static void put_sockmap(cJSON *row, const struct admin_context *c)
 {
-	uint64_t segments[N_SHUNT_COUNTERS], refused[N_ENGINE_REASONS] = { 0 };
+	uint64_t segments[N_SHUNT_COUNTERS];
 	cJSON *object;
 
 	if (!c->sockmap || sockmap_counters(c->sockmap, segments))
@@ -131,13 +132,46 @@ static void put_sockmap(cJSON *row, const struct admin_context *c)
 	object = cJSON_AddObjectToObject(row, "sockmap_segments");
 	for (size_t i = 0; i < N_SHUNT_COUNTERS; i++)
 		put_u64(object, sockmap_counter_names[i], segments[i]);
-	for (size_t w = 0; w < c->workers->n; w++)
-		for (size_t i = 0; i < N_ENGINE_REASONS; i++)
-			refused[i] += load(&c->workers->list[w].sessions.pools.refused[i]);
-	object = cJSON_AddObjectToObject(row, "sockmap_refused");
-	for (size_t i = 0; i < N_ENGINE_REASONS; i++)
-		if (refused[i])
-			put_u64(object, engine_reason_text((enum engine_reason)i), refused[i]);
+}
+
+/* Where the wire's program is, what it did with packets, and what is parked. */
+static void put_wire(cJSON *row, const struct admin_context *c)
+{
+	struct wire *wire = wiring_wire(c->wiring);
+	uint64_t packets[N_WIRE_COUNTERS];
+	struct park_figures parked;
+	char devices[256];
+	cJSON *object;
+
+	if (!wire || wire_counters(wire, packets))
+		return;
+	put_str(row, "wire_devices", wiring_devices(c->wiring, devices, sizeof(devices)));
+	put_u64(row, "wire_adopted", wire_keeper_count(wiring_keeper(c->wiring)));
+	object = cJSON_AddObjectToObject(row, "wire_packets");
+	for (size_t i = 0; i < N_WIRE_COUNTERS; i++)
+		put_u64(object, wire_counter_names[i], packets[i]);
+	parked = park_figures(wire_park(wire));
+	object = cJSON_AddObjectToObject(row, "wire_parked");
+	put_u64(object, "frames", parked.frames);
+	put_u64(object, "bytes", parked.bytes);
+	put_u64(object, "frames_so_far", parked.parked);
+	put_u64(object, "flows_over_bound", parked.overflowed);
+	put_u64(object, "flows_expired", parked.expired);
+}
+
+/* Flows that a joining engine could not get, by why not. */
+static void put_refused(cJSON *row, const struct admin_context *c)
+{
+	cJSON *object = cJSON_AddObjectToObject(row, "join_refused");
+
+	for (size_t i = 0; i < N_ENGINE_REASONS; i++) {
+		uint64_t n = 0;
+
+		for (size_t w = 0; w < c->workers->n; w++)
+			n += load(&c->workers->list[w].sessions.pools.refused[i]);
+		if (n)
+			put_u64(object, engine_reason_text((enum engine_reason)i), n);
+	}
 }
 
 bool admin_row_status(struct admin_request *r, cJSON *row)
@@ -161,6 +195,8 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	put_totals(row, &totals);
 	put_engines(row, r->flows);
 	put_sockmap(row, c);
+	put_wire(row, c);
+	put_refused(row, c);
 	put_u64(row, "fds_left", (uint64_t)MAX(atomic_load(&c->fds->left), 0));
 	return true;
 }
@@ -324,12 +360,52 @@ static void put_direction(cJSON *row, const struct direction_snapshot *d, const 
 	put_u64(row, key, d->backlog);
 }
 
+static bool next_adopted(struct admin_request *r, struct kept_flow *out)
+{
+	const struct wire_keeper *keeper = wiring_keeper(r->context->wiring);
+
+	while (wire_keeper_show(keeper, r->inner_at++, out))
+		if (!r->app || !strcmp(out->identity->app, r->app->conf->name))
+			return true;
+	return false;
+}
+
+/* A flow of a daemon before: what it has left in the kernel is all that is known of it. */
+static bool row_adopted(struct admin_request *r, cJSON *row)
+{
+	const struct wire_flow *id;
+	struct kept_flow f;
+	struct addr at;
+
+	if (!next_adopted(r, &f))
+		return false;
+	id = f.identity;
+	put_str(row, "app", id->app);
+	wire_leg_peer(&id->leg[CLIENT], &at);
+	put_addr(row, "client", &at);
+	wire_leg_own(&id->leg[CLIENT], &at);
+	put_addr(row, "listener", &at);
+	put_str(row, "target", id->target);
+	wire_leg_peer(&id->leg[BACKEND], &at);
+	put_addr(row, "address", &at);
+	put_str(row, "state",
+		session_state_names[f.half_closed ? SESSION_HALF_CLOSED : SESSION_RELAYING]);
+	put_ms(row, "age_ms", f.age_ns);
+	put_ms(row, "idle_ms", f.idle_ns);
+	for (int from = 0; from < 2; from++) {
+		struct direction_snapshot d = { &engine_wire, ENGINE_ADOPTED, f.bytes[from], 0 };
+
+		put_direction(row, &d, from == CLIENT ? "backend" : "client", r->why);
+	}
+	return true;
+}
+
 bool admin_row_flow(struct admin_request *r, cJSON *row)
 {
 	const struct session_snapshot *s = next_flow(r);
 
 	if (!s)
-		return false;
+		return row_adopted(r, row);
 	put_str(row, "app", s->app->conf->name);
 	put_addr(row, "client", &s->client);
 	put_addr(row, "listener", &s->listener);

@@ -70,7 +70,7 @@ struct bench_contender {
  * direction from the client. */
 struct bench_choice {
 	char engine[2][16];
-	char why[2][96];
+	char why[2][160];
 	unsigned int flows; /* 0: not known */
 };
 
@@ -107,7 +107,7 @@ void bench_progress(const char *fmt, ...) printf_like(1, 2);
 
 /* bench_daemon.c. Where a row's load connects to: */
 struct addr bench_address(const struct bench_contender *c, size_t row);
-/* Starts its daemon and waits until it accepts. With `records` its log gets a record for each
+/* Starts its daemon and waits until it relays. With `records` its log gets a record for each
  * connection, with the reasons for its engines. 0 or -errno, told; bench_daemon_stop() is due in
  * either case. */
 int bench_daemon_start(const struct bench *b, struct bench_contender *c, bool records) must_check;

@@ -40,5 +40,6 @@ int command_probe(const struct command *c, int argc, char **argv);
 int command_show(const struct command *c, int argc, char **argv);
 int command_act(const struct command *c, int argc, char **argv);
 int command_top(const struct command *c, int argc, char **argv);
+int command_wire(const struct command *c, int argc, char **argv);
 
 #endif

@@ -101,6 +101,17 @@ static void print_counts(const cJSON *counts)
 	puts(*comma ? "" : "none");
 }
 
+static void print_wire(const cJSON *row)
+{
+	uint64_t adopted = number_of(row, "wire_adopted");
+
+	printf("Wire        on %s, packets: ", text_of(row, "wire_devices"));
+	print_counts(cJSON_GetObjectItemCaseSensitive(row, "wire_packets"));
+	if (adopted)
+		printf("Adopted     %llu connections of a daemon before\n",
+		       (unsigned long long)adopted);
+}
+
 static void add_status(struct table *t, const cJSON *row)
 {
 	char up[TABLE_UNIT_MAX], to_backend[TABLE_UNIT_MAX], to_client[TABLE_UNIT_MAX];
@@ -123,9 +134,11 @@ static void add_status(struct table *t, const cJSON *row)
 		printf("Kernel      segments: ");
 		print_counts(cJSON_GetObjectItemCaseSensitive(row, "sockmap_segments"));
 	}
-	if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(row, "sockmap_refused"))) {
+	if (cJSON_HasObjectItem(row, "wire_packets"))
+		print_wire(row);
+	if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(row, "join_refused"))) {
 		printf("Not joined  ");
-		print_counts(cJSON_GetObjectItemCaseSensitive(row, "sockmap_refused"));
+		print_counts(cJSON_GetObjectItemCaseSensitive(row, "join_refused"));
 	}
 	printf("Room        for %llu more connections\n\n",
 	       (unsigned long long)number_of(row, "fds_left") / 2);

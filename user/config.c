@@ -17,6 +17,7 @@
 #include "config_json.h"
 #include "config_ports.h"
 #include "config_read.h"
+#include "config_wire.h"
 
 #define APP_NAME_MAX_CHARS 64
 #define READ_FIRST_BYTES 65536u
@@ -39,8 +40,8 @@ static struct parser *parser_of(struct reader *r)
 	return container_of(r, struct parser, reader);
 }
 
-static key_reader read_log, read_sockmap, read_admin, read_defaults, note_apps, read_name,
-	read_ports, read_targets, read_listen, read_address;
+static key_reader read_log, read_sockmap, read_wire, read_admin, read_defaults, note_apps,
+	read_name, read_ports, read_targets, read_listen, read_address;
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -54,6 +55,10 @@ static const char *const log_outputs[] = {
 	[LOG_OUTPUT_STDERR] = "stderr",
 	[LOG_OUTPUT_SYSLOG] = "syslog",
 	[LOG_OUTPUT_FILE] = "file",
+};
+static const char *const wire_at_stop[] = {
+	[WIRE_AT_STOP_DRAIN] = "drain",
+	[WIRE_AT_STOP_LEAVE] = "leave",
 };
 
 #define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
@@ -73,6 +78,7 @@ static const struct key app_keys[] = {
 	  .must = "an array of addresses such as \"0.0.0.0\" and \"::\", at least one" },
 	{ "Balance", read_balancer, .offset = offsetof(struct app_conf, balance) },
 	{ "Engine", read_engine, .offset = offsetof(struct app_conf, engine) },
+	{ "Wire", read_bool, .offset = offsetof(struct app_conf, wire) },
 	{ "ConnectTimeout", DURATION(1, DURATION_MAX_MS),
 	  .offset = offsetof(struct app_conf, connect_timeout_ms) },
 	{ "ConnectRetries", read_uint, .offset = offsetof(struct app_conf, connect_retries),
@@ -112,6 +118,16 @@ static const struct key sockmap_keys[] = {
 	  .max = CONFIG_SOCKMAP_BACKLOG_MAX_KIB },
 };
 
+static const struct key wire_keys[] = {
+	{ "Flows", read_uint, .offset = offsetof(struct config, wire.flows), .min = 1,
+	  .max = CONFIG_WIRE_FLOWS_MAX },
+	{ "Devices", read_wire_devices,
+	  .must = "an array of network devices such as \"eth0\", at least one" },
+	{ "AtStop", read_enum, .offset = offsetof(struct config, wire.at_stop),
+	  NAMES(wire_at_stop) },
+	{ "Pins", read_wire_pins, .must = "the absolute path of a folder, or \"\" for no pins" },
+};
+
 static const struct key admin_keys[] = {
 	{ "Socket", read_admin_socket,
 	  .must = "an absolute path of at most 107 bytes, or \"\" for no socket" },
@@ -129,6 +145,7 @@ static const struct key root_keys[] = {
 	  .offset = offsetof(struct config, drain_timeout_ms), .live = true },
 	{ "Log", read_log, .must = "an object" },
 	{ "Sockmap", read_sockmap, .must = "an object" },
+	{ "Wire", read_wire, .must = "an object" },
 	{ "Admin", read_admin, .must = "an object" },
 	{ "Defaults", read_defaults, .must = "an object with options of apps" },
 	{ "Apps", note_apps, .required = true, .must = "an array of apps, at least one" },
@@ -138,6 +155,7 @@ static const struct object_kind root_kind = { "", root_keys, ARRAY_SIZE(root_key
 static const struct object_kind log_kind = { "Log", log_keys, ARRAY_SIZE(log_keys) };
 static const struct object_kind sockmap_kind = { "Sockmap", sockmap_keys,
 						 ARRAY_SIZE(sockmap_keys) };
+static const struct object_kind wire_kind = { "Wire", wire_keys, ARRAY_SIZE(wire_keys) };
 static const struct object_kind admin_kind = { "Admin", admin_keys, ARRAY_SIZE(admin_keys) };
 static const struct object_kind defaults_kind = {
 	"Defaults",
@@ -153,7 +171,8 @@ static const struct object_kind target_kind = {
 _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep track of each");
 
 const struct object_kind *const config_kinds[] = {
-	&root_kind, &log_kind, &sockmap_kind, &admin_kind, &defaults_kind, &app_kind, &target_kind,
+	&root_kind,  &log_kind,      &sockmap_kind, &wire_kind,
+	&admin_kind, &defaults_kind, &app_kind,     &target_kind,
 };
 const size_t n_config_kinds = ARRAY_SIZE(config_kinds);
 
@@ -318,6 +337,11 @@ static void read_sockmap(struct reader *r, const struct key *key, const struct j
 	read_section(r, key, v, &sockmap_kind, config);
 }
 
+static void read_wire(struct reader *r, const struct key *key, const struct json *v, void *config)
+{
+	read_section(r, key, v, &wire_kind, config);
+}
+
 static void read_admin(struct reader *r, const struct key *key, const struct json *v, void *config)
 {
 	read_section(r, key, v, &admin_kind, config);
@@ -386,6 +410,7 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.access_log = true,
 		.sockmap_flows = SOCKMAP_FLOWS_DEFAULT,
 		.sockmap_backlog_kib = SOCKMAP_BACKLOG_DEFAULT_KIB,
+		.wire = { .flows = WIRE_FLOWS_DEFAULT, .pins = xstrdup(WIRE_PINS_DEFAULT) },
 		.admin_socket = xstrdup(ADMIN_SOCKET_DEFAULT),
 		.admin_socket_is_default = true,
 	};
@@ -396,6 +421,7 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.n_listen = ARRAY_SIZE(p->wildcards),
 		.listen_is_default = true,
 		.balance = v->balancers[0],
+		.wire = true,
 		.connect_timeout_ms = CONNECT_TIMEOUT_DEFAULT_MS,
 		.connect_retries = CONNECT_RETRIES_ALL,
 		.idle_timeout_ms = IDLE_TIMEOUT_DEFAULT_MS,
@@ -529,6 +555,10 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->n_apps; i++)
 		app_conf_free(&c->apps[i]);
 	free(c->apps);
+	for (size_t i = 0; i < c->wire.n_devices; i++)
+		free(c->wire.devices[i]);
+	free(c->wire.devices);
+	free(c->wire.pins);
 	free(c->admin_socket);
 	free(c->log.file);
 	free(c);

@@ -23,6 +23,7 @@
 #define CONFIG_WORKERS_MAX 256
 #define CONFIG_SOCKMAP_FLOWS_MAX (1u << 20)
 #define CONFIG_SOCKMAP_BACKLOG_MAX_KIB (64u << 10)
+#define CONFIG_WIRE_FLOWS_MAX (1u << 20)
 
 #define ADMIN_SOCKET_DEFAULT "/run/shunt/admin.sock"
 #define ADMIN_SOCKET_MAX_BYTES 107 /* sun_path of unix(7), less its NUL */
@@ -36,6 +37,9 @@
 #define KEEPALIVE_DEFAULT_MS 60000
 #define SOCKMAP_FLOWS_DEFAULT 16384
 #define SOCKMAP_BACKLOG_DEFAULT_KIB 1024
+#define WIRE_FLOWS_DEFAULT 32768
+#define WIRE_PINS_DEFAULT "/sys/fs/bpf/shunt/wire"
+#define WIRE_PINS_MAX_BYTES 200
 #define CONNECT_RETRIES_ALL UINT32_MAX /* every target is tried before the client is refused */
 
 /*
@@ -69,6 +73,7 @@ struct app_conf {
 	size_t n_targets;
 	const char *balance;
 	const char *engine; /* NULL: the config's Engine */
+	bool wire;          /* auto may put its flows on the wire */
 	uint32_t connect_timeout_ms;
 	uint32_t connect_retries;       /* further targets to try after the first one failed */
 	uint32_t idle_timeout_ms;       /* 0: none */
@@ -77,13 +82,28 @@ struct app_conf {
 	uint32_t max_connections;       /* 0: no limit */
 };
 
+/* What becomes of flows on the wire when the daemon is told to stop. */
+enum wire_at_stop {
+	WIRE_AT_STOP_DRAIN, /* they run to their end, as all others */
+	WIRE_AT_STOP_LEAVE, /* they go on without a daemon, and the next one adopts them */
+};
+
+struct wire_conf_keys {
+	uint32_t flows;
+	char **devices; /* that get the program; none given: they are found */
+	size_t n_devices;
+	enum wire_at_stop at_stop;
+	char *pins; /* a folder in a bpffs; "": none */
+};
+
 struct config {
 	const char *engine;
 	uint32_t workers;             /* 0: one a core */
 	uint32_t drain_timeout_ms;    /* 0: no limit */
 	uint32_t sockmap_flows;       /* that it has room for, in all workers together */
 	uint32_t sockmap_backlog_kib; /* of one direction, in no socket's account */
-	struct log_conf log;          /* owns its file */
+	struct wire_conf_keys wire;
+	struct log_conf log; /* owns its file */
 	bool access_log;
 	char *admin_socket;           /* an absolute path; "": none */
 	bool admin_socket_is_default; /* no Admin.Socket given: that it can't be made is no error */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config_admin.h"
+#include "config_wire.h"
 
 /* What a value is said by: a field, in an object of this config. */
 struct value {
@@ -74,6 +75,23 @@ static void admin_http_text(const struct value *v, char *text)
 	addr_format(&v->config->admin_http, text);
 }
 
+static void wire_pins_text(const struct value *v, char *text)
+{
+	snprintf(text, CONFIG_VALUE_MAX, "%s", v->config->wire.pins);
+}
+
+/* As many as there is room for. */
+static void wire_devices_text(const struct value *v, char *text)
+{
+	const struct wire_conf_keys *wire = &v->config->wire;
+	size_t len = 0;
+
+	*text = '\0';
+	for (size_t i = 0; i < wire->n_devices && len < CONFIG_VALUE_MAX; i++)
+		len += (size_t)snprintf(text + len, CONFIG_VALUE_MAX - len, "%s%s", i ? ", " : "",
+					wire->devices[i]);
+}
+
 /* By what reads a value. size: of the field, if it can be copied as it is. */
 static const struct value_type {
 	key_reader *read;
@@ -89,6 +107,8 @@ static const struct value_type {
 	{ read_path, 0, path_text },
 	{ read_admin_socket, 0, admin_socket_text },
 	{ read_admin_http, 0, admin_http_text },
+	{ read_wire_pins, 0, wire_pins_text },
+	{ read_wire_devices, 0, wire_devices_text },
 };
 
 /* NULL: its value is an object or a list, which are compared by what they have. */

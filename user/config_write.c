@@ -7,6 +7,7 @@
 #include "config_admin.h"
 #include "config_read.h"
 #include "config_value.h"
+#include "config_wire.h"
 
 static const struct object_kind *find_kind(const char *name)
 {
@@ -83,12 +84,24 @@ static const struct {
 
 /* --- what is a plain value -------------------------------------------------------------------- */
 
+/* None are found by the daemon, and a file says so by leaving them out. */
+static bool write_wire_devices(const struct config *c, cJSON *out, const char *key)
+{
+	cJSON *list = c->wire.n_devices ? cJSON_AddArrayToObject(out, key) : NULL;
+
+	for (size_t i = 0; i < c->wire.n_devices; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(c->wire.devices[i]));
+	return list;
+}
+
 /* False: it is none, or one that says no more than its absence. */
 static bool write_value(const struct key *key, const void *object, const struct config *c,
 			cJSON *out)
 {
 	char text[CONFIG_VALUE_MAX];
 
+	if (key->read == read_wire_devices)
+		return write_wire_devices(c, out, key->name);
 	if (!config_value_text(key, object, c, text))
 		return false;
 	if (key->read == read_admin_http && c->admin_http.sa.sa_family == AF_UNSPEC)

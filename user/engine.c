@@ -10,8 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-const struct engine *const engines[] = { &engine_copy, &engine_splice, &engine_sockmap, NULL };
-const char *const engine_names[] = { "auto", "copy", "splice", "sockmap" };
+const struct engine *const engines[] = { &engine_copy, &engine_splice, &engine_sockmap,
+					 &engine_wire, NULL };
+const char *const engine_names[] = { "auto", "copy", "splice", "sockmap", "wire" };
 const size_t n_engines = ARRAY_SIZE(engine_names);
 _Static_assert(ARRAY_SIZE(engine_names) == ARRAY_SIZE(engines), "auto and a name an engine");
 
@@ -36,6 +37,25 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_NOT_ESTABLISHED] =
 		"one of its ends had begun to close before sockmap could take it",
 	[ENGINE_JOIN_FAILED] = "the kernel did not take its sockets into the sockmap",
+	[ENGINE_ON_THE_WIRE] = "its connections were joined before the first byte",
+	[ENGINE_PROMOTED] = "its connections were joined in a moment when both were dry",
+	[ENGINE_ADOPTED] = "a daemon before this one has joined its connections",
+	[ENGINE_WIRE_OFF] = "the wire is not available on this host",
+	[ENGINE_WIRE_NOT_HELD] =
+		"not on the wire: the client is on this host, or its packets come in "
+		"by a device without the wire's program",
+	[ENGINE_WIRE_NOT_SEEN] =
+		"not on the wire: the backend is on this host, or its packets come "
+		"in by a device without the wire's program",
+	[ENGINE_WIRE_NOT_DRY] = "not on the wire: bytes reached a socket before it could be joined",
+	[ENGINE_WIRE_NO_SOCKET] = "not on the wire: one of its ends had begun to close",
+	[ENGINE_WIRE_FAMILIES] = "not on the wire: one end speaks IPv4, the other IPv6",
+	[ENGINE_WIRE_TIMESTAMPS] = "not on the wire: only one end uses TCP timestamps",
+	[ENGINE_WIRE_ECN] = "not on the wire: only one end uses ECN",
+	[ENGINE_WIRE_MSS] = "not on the wire: the backend takes only smaller segments than the "
+			    "client was told",
+	[ENGINE_WIRE_NO_ROUTE] = "not on the wire: the kernel has no route to one of its ends",
+	[ENGINE_WIRE_NO_SLOT] = "not on the wire: its table is full",
 };
 
 const char *engine_reason_text(enum engine_reason reason)
@@ -59,7 +79,8 @@ void relay_pools_close(struct relay_pools *p)
 	p->scratch = NULL;
 }
 
-void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine)
+void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine,
+		bool may_wire)
 {
 	bool joins = engine && engine->join;
 	bool serves = engine && !joins;
@@ -68,7 +89,10 @@ void relay_init(struct relay *r, struct relay_pools *pools, const struct engine 
 		.pools = pools,
 		.born_ns = pools->loop ? pools->loop->now_ns : 0,
 		.is_auto = !engine,
-		.joiner = joins ? engine : NULL,
+		.may_wire = engine ? engine == &engine_wire : may_wire,
+		.joiner = joins                                ? engine
+			  : !engine && may_wire && pools->wire ? &engine_wire
+							       : NULL,
 	};
 	for (int i = 0; i < 2; i++) {
 		r->side[i].watch.fd = -1;
@@ -115,26 +139,52 @@ bool relay_may_join(const struct relay *r)
 	return true;
 }
 
-int relay_join(struct relay *r, const struct engine *engine, enum engine_reason reason)
+void relay_prepare(struct relay *r, int fd)
 {
-	const struct engine *next = engine;
-	int rc = engine->join(r, &reason);
+	if (r->joiner && r->joiner->prepare)
+		r->joiner->prepare(r, fd);
+}
 
+void relay_begin(struct relay *r)
+{
+	if (r->joiner && r->joiner->prepare)
+		relay_join(r, r->joiner, ENGINE_ON_THE_WIRE);
+}
+
+void relay_set_engine(struct relay *r, const struct engine *engine, enum engine_reason reason)
+{
 	r->joiner = NULL;
-	r->refused = rc;
-	if (rc) {
-		atomic_fetch_add_explicit(&r->pools->refused[reason], 1, memory_order_relaxed);
-		next = r->joined ? &engine_copy : NULL; /* splice(2) would not see its bytes */
-	}
 	for (int i = 0; i < 2; i++) {
 		struct direction *d = &r->dir[i];
 
-		d->reason = reason;
-		if (!next)
-			continue;
 		d->engine->stop(r, i);
-		d->engine = next;
+		d->engine = engine;
+		d->reason = reason;
 	}
+}
+
+int relay_join(struct relay *r, const struct engine *engine, enum engine_reason reason)
+{
+	int rc = engine->join(r, &reason);
+
+	if (!rc) {
+		relay_set_engine(r, engine, reason);
+		return 0;
+	}
+	atomic_fetch_add_explicit(&r->pools->refused[reason], 1, memory_order_relaxed);
+	if (engine->withdraw) {
+		engine->withdraw(r);
+		r->is_auto = true; /* whoever wanted the wire wants the next best */
+	} else {
+		r->refused = true;
+	}
+	if (r->joined) { /* half: splice(2) would not see its bytes */
+		relay_set_engine(r, &engine_copy, reason);
+		return rc;
+	}
+	r->joiner = NULL;
+	for (int i = 0; i < 2; i++)
+		r->dir[i].reason = reason;
 	return rc;
 }
 
@@ -192,7 +242,7 @@ int relay_pump(struct relay *r, int from)
 		return rc;
 	if (d->eof && direction_is_dry(d))
 		return pass_on_end(r, from);
-	if (r->joiner && relay_may_join(r))
+	if (r->joiner && !r->joiner->prepare && relay_may_join(r))
 		relay_join(r, r->joiner, ENGINE_FORCED);
 	if (r->is_auto)
 		auto_review(r, from);
@@ -210,6 +260,8 @@ void relay_release(struct relay *r)
 		r->dir[i].engine->stop(r, i);
 	if (r->joined)
 		r->joined->leave(r);
+	else if (r->joiner && r->joiner->withdraw)
+		r->joiner->withdraw(r);
 }
 
 bool relay_is_done(const struct relay *r)

@@ -8,9 +8,10 @@
  * said, so an engine makes no call that is known to return EAGAIN, and the steady path needs no
  * epoll_ctl.
  *
- * Most engines serve one direction. One that serves both at once joins the relay: it waits till
- * both directions are dry and then takes the sockets themselves, for good. Until then, and when it
- * can't, the directions are on others.
+ * Most engines serve one direction. One that serves both at once joins the relay: it takes the
+ * sockets themselves, for good, at a moment when both directions are dry. Sockmap waits for one;
+ * the wire makes sure of the first, before any byte, by keeping what the client sends away from its
+ * socket meanwhile (prepare). Until then, and when it can't, the directions are on others.
  *
  * Invariant: bytes that an engine has read and not yet written are in the direction's
  * buffer or pipe, and it holds neither when there are none.
@@ -58,12 +59,27 @@ enum engine_reason {
 	ENGINE_NO_SLOT,
 	ENGINE_NOT_ESTABLISHED,
 	ENGINE_JOIN_FAILED,
+	ENGINE_ON_THE_WIRE,
+	ENGINE_PROMOTED,
+	ENGINE_ADOPTED,
+	ENGINE_WIRE_OFF,
+	ENGINE_WIRE_NOT_HELD,
+	ENGINE_WIRE_NOT_SEEN,
+	ENGINE_WIRE_NOT_DRY,
+	ENGINE_WIRE_NO_SOCKET,
+	ENGINE_WIRE_FAMILIES,
+	ENGINE_WIRE_TIMESTAMPS,
+	ENGINE_WIRE_ECN,
+	ENGINE_WIRE_MSS,
+	ENGINE_WIRE_NO_ROUTE,
+	ENGINE_WIRE_NO_SLOT,
 	N_ENGINE_REASONS
 };
 
 struct engine;
 struct relay;
 struct sockmap_share;
+struct wire_share;
 
 struct direction {
 	const struct engine *engine;
@@ -88,6 +104,7 @@ struct relay_pools {
 	void (*wake)(struct relay *r); /* something that no edge tells has happened: pump soon */
 	struct sockmap_share *sockmap; /* NULL: the engine is off */
 	bool sockmap_pays;             /* auto may use it: see probe_cost.h */
+	struct wire_share *wire;       /* NULL: the engine is off */
 	_Atomic uint64_t refused[N_ENGINE_REASONS]; /* relays that could not join, by why not */
 };
 
@@ -101,8 +118,10 @@ struct relay {
 	bool is_auto;    /* engine_auto may change the directions' engines */
 	const struct engine *joiner; /* is to join as soon as it may; NULL: none, or it could not */
 	const struct engine *joined; /* has the sockets, for good; NULL: none */
-	bool refused;                /* an engine could not join it: it is not asked again */
-	void *joint;                 /* what that engine keeps about this relay */
+	bool refused;                /* sockmap could not join it: it is not asked again */
+	bool may_wire;               /* it may be put on the wire */
+	uint8_t promotions;          /* attempts to put it on the wire after its first bytes */
+	void *joint;                 /* what the joiner, or who has joined, keeps about it */
 };
 
 enum pump_result {
@@ -129,6 +148,15 @@ struct engine {
 	void (*stop)(struct relay *r, int from);
 
 	/*
+	 * Only of an engine that joins before the first byte. `fd` is a socket for the backend that
+	 * is not connected yet. From then on no byte of the relay reaches a socket until join() or
+	 * withdraw(); unless it sees that it can't, and sets r->joiner to NULL with the directions'
+	 * reasons. Again for each further backend that is tried.
+	 */
+	void (*prepare)(struct relay *r, int fd);
+	/* The relay will not be joined: what was kept from the sockets goes to them. */
+	void (*withdraw)(struct relay *r);
+	/*
 	 * Only of an engine that joins, which has no start(). Takes over both directions of a relay
 	 * that may join (relay_may_join). 0, or -errno with the reason in *why_not; r->joined is
 	 * then set if it has got hold of a socket, and NULL if all is as it was.
@@ -144,6 +172,7 @@ struct engine {
 extern const struct engine engine_copy;
 extern const struct engine engine_splice;
 extern const struct engine engine_sockmap;
+extern const struct engine engine_wire;
 
 /* "auto" first, then the engines by name: what --engine and the config's Engine may say. */
 extern const char *const engine_names[];
@@ -157,8 +186,16 @@ const char *engine_reason_text(enum engine_reason reason);
 int relay_pools_init(struct relay_pools *p, size_t buffers, size_t pipes) must_check;
 void relay_pools_close(struct relay_pools *p); /* takes a zeroed one, too */
 
-/* Both directions on `engine`; NULL: auto. The sides' fds come with the session's connections. */
-void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine);
+/*
+ * Both directions on `engine`; NULL: auto, which begins with the wire if it may. The sides' fds
+ * come with the session's connections.
+ */
+void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine,
+		bool may_wire);
+/* A socket for the backend was made, and is not connected yet. */
+void relay_prepare(struct relay *r, int fd);
+/* Both sides are connected, and nothing was read or written yet. */
+void relay_begin(struct relay *r);
 /* Moves what can be moved in one direction, and passes its end on: enum pump_result or -errno
  * (failed_side). */
 int relay_pump(struct relay *r, int from) must_check;
@@ -203,6 +240,8 @@ bool relay_may_join(const struct relay *r);
 /* Joins, or does not and counts why not. 0 or -errno: then it stays on the engines of its
  * directions. */
 int relay_join(struct relay *r, const struct engine *engine, enum engine_reason reason);
+/* Both directions are on this engine from now on; for one that has joined in its own time. */
+void relay_set_engine(struct relay *r, const struct engine *engine, enum engine_reason reason);
 
 /*
  * The pump of an engine that reads into something and writes from it: `write_on` writes what waits

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How `auto` chooses between copy, splice and sockmap, for each direction by itself: by what its
- * reads have brought lately, never by a guess. A direction changes only while it is dry, so there
- * is nothing to hand over.
+ * How `auto` chooses for a flow that is not on the wire from its beginning: between copy and splice
+ * for each direction by itself, by what its reads have brought lately, never by a guess; and for
+ * the flow as a whole, once it has lasted, the wire or sockmap. A direction changes only while it
+ * is dry, so there is nothing to hand over.
  *
  * The two thresholds stand apart so that a flow near one of them does not go back and forth. Where
  * they stand comes from measuring request/response through both engines (bench/): up to 8 KiB
  * copying is faster, from 16 KiB on splice is, or costs less CPU at the same speed.
  */
-#include "engine.h"
+#include "engine_wire.h"
 
 /* A direction is bulk when an average read brings so much, */
 #define BULK_READ_BYTES (12u << 10)
@@ -32,7 +33,7 @@ static bool is_small_talk(const struct direction *d)
  */
 static bool belongs_to_kernel(const struct relay *r)
 {
-	return r->pools->sockmap_pays && is_small_talk(&r->dir[CLIENT]) &&
+	return r->pools->sockmap_pays && !r->joiner && is_small_talk(&r->dir[CLIENT]) &&
 	       is_small_talk(&r->dir[BACKEND]) &&
 	       r->pools->loop->now_ns - r->born_ns >= LONG_LIVED_NS && relay_may_join(r);
 }
@@ -41,7 +42,11 @@ void auto_review(struct relay *r, int from)
 {
 	struct direction *d = &r->dir[from];
 
-	if (!direction_is_dry(d) || d->eof || r->joined)
+	if (r->joined)
+		return;
+	if (wire_may_promote(r))
+		wire_promote(r);
+	if (!direction_is_dry(d) || d->eof)
 		return;
 	if (belongs_to_kernel(r)) {
 		relay_join(r, &engine_sockmap, ENGINE_LONG_LIVED);

@@ -251,29 +251,37 @@ void lab_close(struct lab *l)
 
 /* --- readiness ------------------------------------------------------------------------------- */
 
-/* In a child of its own: tries until it is connected, or killed. */
-static void connect_until_done(const struct addr *at)
+static bool answers(int fd)
+{
+	char byte = 0;
+
+	return send(fd, &byte, 1, MSG_NOSIGNAL) == 1 && recv(fd, &byte, 1, 0) == 1;
+}
+
+/* In a child of its own: tries until it is connected and, if need be, answered; or killed. */
+static void connect_until_done(const struct addr *at, bool echoes)
 {
 	for (;;) {
 		int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 		if (fd < 0)
 			_exit(EXIT_FAILURE);
-		if (!connect(fd, &at->sa, addr_len(at)))
+		if (!connect(fd, &at->sa, addr_len(at)) && (!echoes || answers(fd)))
 			_exit(EXIT_SUCCESS);
 		close(fd);
 		sleep_ms(POLL_MS);
 	}
 }
 
-int lab_wait_for_port(const struct lab *l, enum lab_place place, const struct addr *at, pid_t pid)
+int lab_wait_for_port(const struct lab *l, enum lab_place place, const struct addr *at, bool echoes,
+		      pid_t pid)
 {
 	pid_t child = lab_fork(l, place, false);
 
 	if (child < 0)
 		return child;
 	if (!child)
-		connect_until_done(at);
+		connect_until_done(at, echoes);
 	for (unsigned int ms = 0; ms < PORT_MAX_MS; ms += POLL_MS) {
 		siginfo_t info = { .si_pid = 0 };
 		int status;

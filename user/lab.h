@@ -46,9 +46,11 @@ void lab_stop(pid_t pid, int signal_number);
 /* Has it ended? Then it is no child any more. */
 bool lab_has_ended(pid_t pid);
 
-/* Waits until a connection to `at` comes up from the place, while the child `pid` lives. 0 or
- * -errno. */
-int lab_wait_for_port(const struct lab *l, enum lab_place place, const struct addr *at,
+/*
+ * Waits until a connection to `at` comes up from the place, and with `echoes` until a byte over it
+ * has come back, while the child `pid` lives. 0 or -errno.
+ */
+int lab_wait_for_port(const struct lab *l, enum lab_place place, const struct addr *at, bool echoes,
 		      pid_t pid) must_check;
 
 #endif

@@ -38,31 +38,11 @@ static int choose(const char *option, const char *name, const char *const *names
 	return -1;
 }
 
-/* Engines of the plan that this version does not have yet: a mistake, but not a typing mistake. */
-static bool is_future_engine(const char *name)
-{
-	static const char *const future[] = { "wire" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(future); i++) {
-		if (strcmp(future[i], name))
-			continue;
-		fprintf(stderr,
-			"shunt: the engine %s is not in this version: it needs BPF programs that are "
-			"still to come; use auto, copy, splice or sockmap\n",
-			name);
-		return true;
-	}
-	return false;
-}
-
 static int override_engine(struct config *c, const char *name)
 {
 	struct config_vocabulary v = proxy_vocabulary();
-	int i;
+	int i = choose("--engine", name, v.engines, v.n_engines);
 
-	if (is_future_engine(name))
-		return EXIT_FAILURE;
-	i = choose("--engine", name, v.engines, v.n_engines);
 	if (i < 0)
 		return EXIT_USAGE;
 	/* The command line is for trying things: it goes before what the file says, also for single
@@ -239,7 +219,7 @@ static const struct command commands[] = {
 		.summary = "Runs the proxy in the foreground",
 		.help = "  -c, --config FILE    the configuration (default " CONFIG_PATH_DEFAULT
 			"; - for standard input)\n"
-			"      --engine NAME    auto, copy, splice or sockmap: instead of what the file says\n"
+			"      --engine NAME    auto, copy, splice, sockmap or wire: instead of what the file says\n"
 			"      --workers N      threads, 0 for one a core: instead of what the file says\n"
 			"      --log-format F   text or json: instead of what the file says\n"
 			"      --log-level L    error, warning, notice, info or debug: likewise\n\n"
@@ -354,6 +334,19 @@ static const struct command commands[] = {
 		.help = SHOW_OPTIONS
 		"\nLEVEL is error, warning, notice, info or debug, until the daemon ends.\n",
 		.run = command_act,
+	},
+	{
+		.name = "wire",
+		.arguments = "clear [-c FILE] [--pins FOLDER]",
+		.summary = "Removes what a dead daemon has left on the wire",
+		.help = "  -c, --config FILE    the configuration, for its Wire.Pins (default: no file)\n"
+			"      --pins FOLDER    where the daemon pinned it (default " WIRE_PINS_DEFAULT
+			")\n\n"
+			"Connections on the wire outlive a daemon that is killed, and the next one adopts them.\n"
+			"If there is to be no next one, this takes the program off the devices and its maps out of\n"
+			"the kernel. The connections that were still on it end: their ends get a RST when they\n"
+			"next send.\n",
+		.run = command_wire,
 	},
 	{
 		.name = "probe",

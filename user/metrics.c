@@ -163,6 +163,42 @@ static void put_sockmap_memory(struct metrics *m)
 		put(m, sockmap_memory(m->context->sockmap));
 }
 
+static void put_wire_packets(struct metrics *m)
+{
+	const struct wire *wire = wiring_wire(m->context->wiring);
+	uint64_t packets[N_WIRE_COUNTERS];
+
+	if (!wire || wire_counters(wire, packets))
+		return;
+	for (size_t i = 0; i < N_WIRE_COUNTERS; i++) {
+		metric_begin(&m->text, "");
+		metric_label(&m->text, "result", wire_counter_names[i]);
+		metric_end(&m->text, packets[i]);
+	}
+}
+
+static void put_wire_adopted(struct metrics *m)
+{
+	if (m->context->wiring)
+		put(m, wire_keeper_count(wiring_keeper(m->context->wiring)));
+}
+
+static void put_wire_parked(struct metrics *m)
+{
+	const struct wire *wire = wiring_wire(m->context->wiring);
+
+	if (wire)
+		put(m, park_figures(wire_park(wire)).bytes);
+}
+
+static void put_wire_memory(struct metrics *m)
+{
+	const struct wire *wire = wiring_wire(m->context->wiring);
+
+	if (wire)
+		put(m, wire_memory(wire));
+}
+
 /* --- apps ------------------------------------------------------------------------------------ */
 
 static void label_app(struct metrics_text *t, const void *app)
@@ -302,6 +338,16 @@ static const struct family families[] = {
 	{ "shunt_sockmap_segments_total", METRIC_COUNTER,
 	  "What the sockmap engine's BPF program did with the segments that it saw.",
 	  .all = put_sockmap_segments },
+	{ "shunt_wire_packets_total", METRIC_COUNTER,
+	  "What the wire's BPF program did with the packets of joined and held connections.",
+	  .all = put_wire_packets },
+	{ "shunt_wire_adopted_connections", METRIC_GAUGE,
+	  "Connections on the wire that a daemon before this one has joined.",
+	  .all = put_wire_adopted },
+	{ "shunt_wire_parked_bytes", METRIC_GAUGE,
+	  "What is kept for connections that are about to be joined.", .all = put_wire_parked },
+	{ "shunt_wire_memory_bytes", METRIC_GAUGE, "Kernel memory of the wire's maps.",
+	  .all = put_wire_memory },
 	{ "shunt_sockmap_memory_bytes", METRIC_GAUGE, "Kernel memory of the sockmap engine's maps.",
 	  .all = put_sockmap_memory },
 	{ "shunt_connections_accepted_total", METRIC_COUNTER, "Connections accepted.",

@@ -84,15 +84,31 @@ int net_accept(int listener, struct addr *peer)
 	return fd < 0 ? -errno : fd;
 }
 
-int net_connect(const struct addr *a, uint32_t keepalive_ms)
+int net_open(const struct addr *a, uint32_t keepalive_ms)
 {
 	int fd = new_socket(a), rc;
 
 	if (fd < 0)
 		return fd;
 	rc = set_stream_options(fd, keepalive_ms);
-	if (!rc && connect(fd, &a->sa, addr_len(a)) && errno != EINPROGRESS)
-		rc = -errno;
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int net_start(int fd, const struct addr *a)
+{
+	return connect(fd, &a->sa, addr_len(a)) && errno != EINPROGRESS ? -errno : 0;
+}
+
+int net_connect(const struct addr *a, uint32_t keepalive_ms)
+{
+	int fd = net_open(a, keepalive_ms), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = net_start(fd, a);
 	if (!rc)
 		return fd;
 	close(fd);

@@ -21,7 +21,7 @@
  * A bound TCP socket, not yet listening. The first one of an address is bound without SO_REUSEPORT,
  * so that a port which anybody else listens on is found out (EADDRINUSE); it gets the option
  * afterwards, so that the other workers' sockets (`shared`) can join it. keepalive_ms: see
- * net_connect(). Returns the fd or -errno.
+ * net_open(). Returns the fd or -errno.
  */
 int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared) must_check;
 int net_listen(int fd) must_check;
@@ -32,11 +32,13 @@ int net_set_keepalive(int fd, uint32_t keepalive_ms) must_check;
  * -errno. */
 int net_accept(int listener, struct addr *peer) must_check;
 
-/*
- * Starts a connection. Returns the fd, whether it is established already (a rarity) or will tell by
- * EPOLLOUT, or -errno when it failed at once. keepalive_ms: silence before the first probe, 0 for
- * none.
- */
+/* A socket for a connection to `a`: the fd or -errno. keepalive_ms: silence before the first probe,
+ * 0 for none. */
+int net_open(const struct addr *a, uint32_t keepalive_ms) must_check;
+/* Starts to connect: 0, whether it is established already (a rarity) or will tell by EPOLLOUT, or
+ * -errno when it failed at once. */
+int net_start(int fd, const struct addr *a) must_check;
+/* Both. Returns the fd or -errno. */
 int net_connect(const struct addr *a, uint32_t keepalive_ms) must_check;
 
 /* Takes the socket's pending error: 0 or a positive errno. */

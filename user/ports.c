@@ -9,10 +9,11 @@
 #include "net.h"
 
 /* Open files that are neither listeners, sessions nor pipes: stdio, epoll, events, name servers'
- * sockets, log, the admin socket, HTTP and their clients, a configuration, BPF maps. */
-#define FDS_RESERVED 105
-/* Its epoll and its mailbox; the ring of the sockmap engine, which has two. */
-#define FDS_PER_WORKER 4
+ * sockets, log, the admin socket, HTTP and their clients, a configuration, BPF maps and links. */
+#define FDS_RESERVED 129
+/* Its epoll and its mailbox; the rings of sockmap and of the wire, which have two each; the answers
+ * of the settler. */
+#define FDS_PER_WORKER 7
 /* Pipes are worth less than sessions: all of them together take at most this share of the open
  * files. */
 #define FDS_PIPE_SHARE 8

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finds out what this kernel can do by trying it: each engine, and for sockmap how it behaves, over
- * loopback connections of this process and through the very code that relays. An engine that does
- * not do what it should is not used, and the daemon works on without it. Beside the trials there is
- * a list of kernels known to be wrong in a way that a short trial may miss.
+ * Finds out what this kernel can do by trying it: each engine, and for sockmap and the wire how
+ * they behave, over connections of this process and through the very code that relays. An engine
+ * that does not do what it should is not used, and the daemon works on without it. Beside the
+ * trials there is a list of kernels known to be wrong in a way that a short trial may miss.
  */
 #ifndef SHUNT_PROBE_H
 #define SHUNT_PROBE_H
@@ -15,8 +15,9 @@
 #include "engine.h"
 #include "util.h"
 
-#define PROBE_RESULTS_MAX 16
-/* All trials together end by then, whatever the kernel does. */
+#define PROBE_RESULTS_MAX 24
+/* All trials of an engine together end by then, whatever the kernel does; the wire's once its
+ * program is loaded, which takes the verifier its time. */
 #define PROBE_MAX_MS 2000
 
 enum probe_status { PROBE_NOT_TRIED, PROBE_WORKS, PROBE_FAILS };
@@ -36,6 +37,8 @@ struct probe_report {
 /* May sockmap be trusted? 0, or -errno with what is wrong first as a phrase in why. Adds to the
  * report. */
 int probe_sockmap(struct probe_report *report, char *why, size_t size) must_check;
+/* The same of the wire. On a thread of its own, in network namespaces of its own. */
+int probe_wire(struct probe_report *report, char *why, size_t size) must_check;
 /* The same of any engine, without a report. */
 int probe_engine(const struct engine *e, char *why, size_t size) must_check;
 /* All engines. */

@@ -16,10 +16,13 @@
 #include "names.h"
 #include "ports.h"
 #include "probe.h"
+#include "wiring.h"
 #include "workers.h"
 
 /* Names that have no answer by then are taken as down, and accepting begins. */
 #define FIRST_ANSWERS_MAX_MS 2500
+/* The wire learns of new listeners and addresses so soon. */
+#define FOLLOW_WIRE_MS 100
 
 struct proxy {
 	struct config *config; /* in force; its apps are in apps */
@@ -31,13 +34,14 @@ struct proxy {
 	struct reload *reload;
 	struct fd_budget fds;
 	struct sockmap *sockmap; /* NULL: the engine is off */
+	struct wiring *wiring;   /* NULL: the wire is off */
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
 	struct http *http;   /* NULL: none */
 	struct watch signals, worker_done;
 	struct work check_names;
-	struct timer first_answers, drain_timeout;
+	struct timer first_answers, drain_timeout, follow_wire;
 	bool failed;
 };
 
@@ -94,7 +98,9 @@ static bool engine_runs(void *arg, const struct engine *engine)
 {
 	const struct proxy *p = arg;
 
-	return engine != &engine_sockmap || p->sockmap;
+	return engine == &engine_sockmap ? p->sockmap != NULL
+	       : engine == &engine_wire  ? p->wiring != NULL
+					 : true;
 }
 
 /* --- workers --------------------------------------------------------------------------------- */
@@ -153,6 +159,46 @@ static void start_sockmap(struct proxy *p)
 	log_engine(&engine_sockmap, true, how);
 }
 
+static void on_adopted_gone(void *arg);
+
+static bool wants_wire(const struct proxy *p)
+{
+	for (size_t i = 0; i < p->apps.running.n; i++)
+		if (wiring_serves(p->apps.running.list[i]))
+			return true;
+	return false;
+}
+
+/* What it can't join, or where it can't be had, flows are on the other engines. */
+static void start_wire(struct proxy *p)
+{
+	struct wiring_conf conf = {
+		.config = p->config,
+		.loop = &p->loop,
+		.workers = &p->workers,
+		.on_empty = on_adopted_gone,
+		.arg = p,
+	};
+	struct probe_report report = { 0 };
+	char why[256], how[512], devices[256];
+	struct wire *wire;
+
+	if (!wants_wire(p))
+		return;
+	if (probe_wire(&report, why, sizeof(why)) ||
+	    wiring_open(&conf, &p->wiring, why, sizeof(why))) {
+		log_engine(&engine_wire, false, why);
+		return;
+	}
+	wiring_follow(p->wiring, &p->apps.running);
+	wire = wiring_wire(p->wiring);
+	snprintf(how, sizeof(how), "%s; %u flows in %llu KiB of kernel memory; on %s",
+		 engine_wire.summary, wire_capacity(wire),
+		 (unsigned long long)wire_memory(wire) / 1024,
+		 wiring_devices(p->wiring, devices, sizeof(devices)));
+	log_engine(&engine_wire, true, how);
+}
+
 static int init_workers(struct proxy *p)
 {
 	size_t n = p->config->workers ? p->config->workers : count_cores();
@@ -180,6 +226,18 @@ static void log_ready(const struct proxy *p)
 
 /* --- starting: when the names have had their chance, the workers begin to accept ---------------- */
 
+static bool leaves_wire(const struct proxy *p)
+{
+	return p->config->wire.at_stop == WIRE_AT_STOP_LEAVE && wiring_can_leave(p->wiring);
+}
+
+static void stop_now(struct proxy *p, enum close_reason reason)
+{
+	if (p->wiring && !leaves_wire(p))
+		wire_keeper_kill(wiring_keeper(p->wiring), close_reasons[reason].name);
+	workers_stop(&p->workers, reason);
+}
+
 static void start_accepting(struct proxy *p)
 {
 	if (p->workers.running || p->workers.draining)
@@ -190,13 +248,31 @@ static void start_accepting(struct proxy *p)
 		return;
 	}
 	p->failed = true;
-	workers_stop(&p->workers, CLOSE_STOPPED);
+	stop_now(p, CLOSE_STOPPED);
+}
+
+static void on_follow_wire(struct timer *t)
+{
+	struct proxy *p = container_of(t, struct proxy, follow_wire);
+
+	if (!p->workers.draining)
+		wiring_follow(p->wiring, &p->apps.running);
+}
+
+/* Not for every name by itself: many may have an answer at the same time. */
+static void follow_soon(void *arg)
+{
+	struct proxy *p = arg;
+
+	if (p->wiring && !timer_armed(&p->follow_wire))
+		loop_arm_in(&p->loop, &p->follow_wire, FOLLOW_WIRE_MS * NSEC_PER_MSEC);
 }
 
 static void on_check_names(struct work *w)
 {
 	struct proxy *p = container_of(w, struct proxy, check_names);
 
+	follow_soon(p);
 	if (!names_pending(p->names))
 		start_accepting(p);
 	reload_on_names(p->reload);
@@ -225,8 +301,15 @@ static void on_retire(void *arg, struct endpoint_set *set)
 
 static void stop_if_done(struct proxy *p)
 {
-	if (p->workers.draining && workers_all_done(&p->workers))
+	bool waits = !leaves_wire(p) && wire_keeper_count(wiring_keeper(p->wiring));
+
+	if (p->workers.draining && !waits && workers_all_done(&p->workers))
 		loop_stop(&p->loop);
+}
+
+static void on_adopted_gone(void *arg)
+{
+	stop_if_done(arg);
 }
 
 static void on_drain_timeout(struct timer *t)
@@ -234,7 +317,7 @@ static void on_drain_timeout(struct timer *t)
 	struct proxy *p = container_of(t, struct proxy, drain_timeout);
 
 	log_warning("DrainTimeout has passed: closing the connections that are left");
-	workers_stop(&p->workers, CLOSE_DRAIN_TIMEOUT);
+	stop_now(p, CLOSE_DRAIN_TIMEOUT);
 }
 
 static void drain(struct proxy *p)
@@ -242,7 +325,11 @@ static void drain(struct proxy *p)
 	uint32_t limit_ms = p->config->drain_timeout_ms;
 
 	log_notice("draining: no new connections; established ones run to their end");
-	workers_drain(&p->workers);
+	wiring_drain(p->wiring);
+	if (leaves_wire(p))
+		workers_leave(&p->workers);
+	else
+		workers_drain(&p->workers);
 	if (limit_ms)
 		loop_arm_in(&p->loop, &p->drain_timeout, limit_ms * NSEC_PER_MSEC);
 }
@@ -250,7 +337,7 @@ static void drain(struct proxy *p)
 static void stop_all(struct proxy *p)
 {
 	log_notice("stopping: closing all connections");
-	workers_stop(&p->workers, CLOSE_STOPPED);
+	stop_now(p, CLOSE_STOPPED);
 }
 
 /* What rotates logs has moved the file away, and wants no more written to it. */
@@ -297,7 +384,7 @@ static void on_worker_done(struct watch *w, uint32_t events)
 	workers_run_orphans(&p->workers);
 	if (!p->workers.draining) { /* a worker ended by itself: it has said why */
 		p->failed = true;
-		workers_stop(&p->workers, CLOSE_INTERNAL);
+		stop_now(p, CLOSE_INTERNAL);
 	}
 	stop_if_done(p);
 }
@@ -392,6 +479,7 @@ static int open_admin(struct proxy *p)
 		.workers = &p->workers,
 		.fds = &p->fds,
 		.sockmap = p->sockmap,
+		.wiring = p->wiring,
 		.control = { p, on_drain_order, on_stop_order },
 	};
 	int rc = open_socket(p, &context);
@@ -450,6 +538,7 @@ static int open_reload(struct proxy *p)
 		.workers = &p->workers,
 		.fds = &p->fds,
 		.engine_runs = engine_runs,
+		.switched = follow_soon,
 		.arg = p,
 	};
 
@@ -480,6 +569,7 @@ static int start(struct proxy *p)
 	if (rc)
 		return rc;
 	start_sockmap(p);
+	start_wire(p);
 	for (size_t i = 0; i < p->apps.running.n; i++)
 		app_log(p->apps.running.list[i]);
 	rc = watch_names(p);
@@ -496,6 +586,7 @@ static void finish(struct proxy *p)
 	workers_close(&p->workers);
 	admin_close(p->admin);
 	http_close(p->http);
+	wiring_close(p->wiring, !p->workers.draining || leaves_wire(p));
 	sockmap_close(p->sockmap);
 	reload_close(p->reload);
 	ports_free(&p->ports);
@@ -522,6 +613,7 @@ int proxy_run(struct config *config, const struct reload_source *source, const c
 	work_init(&p.check_names, on_check_names);
 	timer_init(&p.first_answers, on_first_answers_timeout);
 	timer_init(&p.drain_timeout, on_drain_timeout);
+	timer_init(&p.follow_wire, on_follow_wire);
 	rc = start(&p);
 	if (!rc)
 		rc = loop_run(&p.loop);

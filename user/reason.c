@@ -17,5 +17,7 @@ const struct close_reason_info close_reasons[N_CLOSE_REASONS] = {
 	[CLOSE_NO_RESOURCES] = { "no_resources", 'R', true },
 	[CLOSE_STOPPED] = { "stopped", 'K', true },
 	[CLOSE_DRAIN_TIMEOUT] = { "drain_timeout", 'K', true },
+	/* It goes on, on the wire: only this daemon's part in it has ended. */
+	[CLOSE_LEFT] = { "left", 'K', false },
 	[CLOSE_INTERNAL] = { "internal", 'I', true },
 };

@@ -328,6 +328,7 @@ static void commit(struct reload *r)
 	names_use(r->c.names, &r->next_apps);
 	ports_commit(r->c.ports, plan, tell_committed, r);
 	apps_switch(r->c.apps, &r->next_apps, r->answer->diff.match, plan_leaving(r));
+	r->c.switched(r->c.arg);
 }
 
 /* --- from the file to what would run ----------------------------------------------------------- */

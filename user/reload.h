@@ -40,6 +40,8 @@ struct reload_context {
 	struct fd_budget *fds;
 	/* Has the daemon started it? An engine that runs in the kernel it has, or not. */
 	bool (*engine_runs)(void *arg, const struct engine *engine);
+	/* What runs is another list of apps now. */
+	void (*switched)(void *arg);
 	void *arg;
 };
 

@@ -12,6 +12,7 @@
 #include "balancer.h"
 #include "log.h"
 #include "net.h"
+#include "session_log.h"
 
 #define SIDE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
@@ -206,12 +207,27 @@ static enum close_reason connect_failure_reason(const struct session *s)
 	return s->connect_error == ETIMEDOUT ? CLOSE_CONNECT_TIMEOUT : CLOSE_NO_BACKEND;
 }
 
+/* A socket that connects: its fd, or -errno. */
+static int start_connect(struct session *s)
+{
+	int fd = net_open(&s->endpoint.addr, s->app->conf->keepalive_ms), rc;
+
+	if (fd < 0)
+		return fd;
+	relay_prepare(&s->relay, fd);
+	rc = net_start(fd, &s->endpoint.addr);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
 static void connect_next(struct session *s)
 {
 	struct side *backend = &s->relay.side[BACKEND];
 
 	while (choose_endpoint(s)) {
-		int fd = net_connect(&s->endpoint.addr, s->app->conf->keepalive_ms), rc;
+		int fd = start_connect(s), rc;
 
 		if (fd < 0 && is_local_shortage(-fd)) {
 			s->connect_error = -fd;
@@ -346,6 +362,7 @@ static void start_relaying(struct session *s)
 	free(s->tried);
 	s->tried = NULL;
 	update_timer(s);
+	relay_begin(&s->relay);
 	pump(s);
 }
 
@@ -417,58 +434,6 @@ static void on_timer(struct timer *t)
 
 /* --- close ----------------------------------------------------------------------------------- */
 
-/* The two HAProxy-like letters: who ended it, and in which phase: Connecting, Data, Last data
- * (half-closed). */
-static void termination_letters(const struct session *s, enum close_reason reason, char letters[3])
-{
-	static const char phase[N_SESSION_STATES] = {
-		[SESSION_ACCEPTED] = 'C',
-		[SESSION_CONNECTING] = 'C',
-		[SESSION_RELAYING] = 'D',
-		[SESSION_HALF_CLOSED] = 'L',
-	};
-
-	letters[0] = close_reasons[reason].letter;
-	if (letters[0] == 'T')
-		letters[0] = s->relay.dir[CLIENT].ended ? 's' : 'c';
-	letters[1] = reason == CLOSE_DONE ? '-' : phase[s->state];
-	letters[2] = '\0';
-}
-
-static void log_close(const struct session *s, enum close_reason reason)
-{
-	uint64_t now = s->ctx->loop->now_ns;
-	char text[ADDR_TEXT_MAX], letters[3];
-	struct log_record r;
-
-	if (!s->ctx->access_log || !log_enabled(LOG_LEVEL_INFO))
-		return;
-	termination_letters(s, reason, letters);
-	log_record_begin(&r, LOG_LEVEL_INFO, "connection");
-	log_record_str(&r, "app", s->app->conf->name);
-	log_record_str(&r, "client", addr_format(&s->client, text));
-	log_record_str(&r, "listener", addr_format(&s->listener, text));
-	log_record_str(&r, "target", s->backend ? s->backend->text : "-");
-	log_record_str(&r, "address", s->backend ? addr_format(&s->endpoint.addr, text) : "-");
-	log_record_u64(&r, "attempts", s->attempts);
-	log_record_ms(&r, "connect_ms", s->connected_ns ? s->connected_ns - s->opened_ns : 0);
-	log_record_ms(&r, "duration_ms", now - s->opened_ns);
-	log_record_u64(&r, "bytes_to_backend", s->relay.dir[CLIENT].bytes);
-	log_record_u64(&r, "bytes_to_client", s->relay.dir[BACKEND].bytes);
-	log_record_str(&r, "engine", relay_engine_names(&s->relay, text, sizeof(text)));
-	if (log_enabled(LOG_LEVEL_DEBUG)) {
-		log_record_str(&r, "why_to_backend",
-			       engine_reason_text(s->relay.dir[CLIENT].reason));
-		log_record_str(&r, "why_to_client",
-			       engine_reason_text(s->relay.dir[BACKEND].reason));
-	}
-	log_record_str(&r, "reason", close_reasons[reason].name);
-	log_record_str(&r, "termination", letters);
-	if (s->connect_error)
-		log_record_str(&r, "connect_error", strerror(s->connect_error));
-	log_record_end(&r);
-}
-
 static void count_bytes(struct session *s, int from, _Atomic uint64_t *backend,
 			_Atomic uint64_t *app)
 {
@@ -533,7 +498,7 @@ void session_close(struct session *s, enum close_reason reason)
 	note_activity(s);
 	cut = s->state == SESSION_HALF_CLOSED || !relay_is_dry(&s->relay);
 	reset = close_reasons[reason].resets || (reason != CLOSE_DONE && cut);
-	log_close(s, reason);
+	session_log_close(s, reason);
 	count_close(s, reason);
 	session_set_state(s, SESSION_CLOSED);
 	close_side(s, CLIENT, reset);
@@ -563,7 +528,7 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 	s->client = *client;
 	s->listener = *listener;
 	s->opened_ns = s->active_ns = ctx->loop->now_ns;
-	relay_init(&s->relay, &ctx->pools, app->engine);
+	relay_init(&s->relay, &ctx->pools, app->engine, app->conf->wire);
 	s->relay.side[CLIENT].watch.ready = on_client_event;
 	s->relay.side[BACKEND].watch.ready = on_backend_event;
 	timer_init(&s->timer, on_timer);

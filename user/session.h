@@ -105,6 +105,10 @@ void session_count_bytes(struct session *s);
 /* Ends it; everything it holds is given back, the struct itself at the end of the loop's turn. */
 void session_close(struct session *s, enum close_reason reason);
 
+/* For wire_share_open(): who the relay's session is. */
+struct wire_flow;
+void session_describe(const struct relay *r, struct wire_flow *flow);
+
 /* For session_ctx.pools.wake: pumps the relay's session in the next turn. */
 void session_wake(struct relay *r);
 

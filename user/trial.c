@@ -83,7 +83,7 @@ static void on_wake(struct relay *r)
 
 int trial_connect(struct trial *t, const struct trial_conf *conf)
 {
-	relay_init(&t->relay, &t->host->pools, conf->engine);
+	relay_init(&t->relay, &t->host->pools, conf->engine, false);
 	t->relay.side[CLIENT].watch.ready = on_client_event;
 	t->relay.side[BACKEND].watch.ready = on_backend_event;
 	t->outer[CLIENT] = t->outer[BACKEND] = -1;
@@ -126,7 +126,7 @@ int trial_open(struct trial *t, const struct trial_conf *conf)
 	if (conf->host)
 		return trial_connect(t, conf);
 	rc = loop_init(&t->loop);
-	relay_init(&t->relay, &t->pools, conf->engine);
+	relay_init(&t->relay, &t->pools, conf->engine, false);
 	t->outer[CLIENT] = t->outer[BACKEND] = -1;
 	if (!rc)
 		rc = relay_pools_init(&t->pools, conf->max_buffers, 0);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine_sockmap.h"
+#include "engine_wire.h"
 #include "log.h"
 
 static void signal_fd(int fd)
@@ -104,11 +105,20 @@ int worker_use_sockmap(struct worker *w, uint32_t index, struct sockmap *m, bool
 	return sockmap_share_open(m, index, &w->sessions.pools);
 }
 
+int worker_use_wire(struct worker *w, uint32_t index, const struct wire_share_conf *conf)
+{
+	struct wire_share_conf own = *conf;
+
+	own.describe = session_describe;
+	return wire_share_open(&own, index, &w->sessions.pools);
+}
+
 void worker_close(struct worker *w)
 {
 	run_inbox(w);
 	listener_set_free(&w->listeners);
 	sockmap_share_close(&w->sessions.pools);
+	wire_share_close(&w->sessions.pools);
 	relay_pools_close(&w->sessions.pools);
 	if (w->inbox_watch.fd >= 0)
 		close(w->inbox_watch.fd);
@@ -169,6 +179,18 @@ void worker_drain(struct worker *w)
 	w->draining = true;
 	listener_set_close(&w->listeners);
 	loop_again(&w->loop, &w->check_done);
+}
+
+void worker_leave(struct worker *w)
+{
+	worker_drain(w);
+	wire_share_leave_behind(&w->sessions.pools);
+	list_for_each_safe(e, &w->sessions.sessions) {
+		struct session *s = list_entry(e, struct session, link);
+
+		if (relay_wire_flow(&s->relay) >= 0)
+			session_close(s, CLOSE_LEFT);
+	}
 }
 
 void worker_stop(struct worker *w, enum close_reason reason)

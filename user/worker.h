@@ -15,6 +15,7 @@
 #include "session.h"
 
 struct sockmap;
+struct wire_share_conf;
 struct worker;
 
 struct message {
@@ -50,6 +51,9 @@ int worker_init(struct worker *w, const struct worker_conf *conf) must_check;
 /* Before the start: its flows may join `m`, which outlives it; pays: see probe_cost.h. 0 or -errno.
  */
 int worker_use_sockmap(struct worker *w, uint32_t index, struct sockmap *m, bool pays) must_check;
+/* Before the start: see wire_share_open(), but for `describe`. 0 or -errno. */
+int worker_use_wire(struct worker *w, uint32_t index,
+		    const struct wire_share_conf *conf) must_check;
 int worker_start(struct worker *w, unsigned int index) must_check;
 void worker_close(struct worker *w); /* the thread must have ended, or not have been started */
 void worker_join(struct worker *w);
@@ -64,6 +68,8 @@ void worker_run_orphans(struct worker *w);
 
 /* On the worker's thread: no new connections; the thread ends with the last session. */
 void worker_drain(struct worker *w);
+/* The same, and what is on the wire is left there, without this daemon. */
+void worker_leave(struct worker *w);
 /* The same, and all sessions are closed now. */
 void worker_stop(struct worker *w, enum close_reason reason);
 

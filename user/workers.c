@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "engine_wire.h"
 #include "log.h"
 
 int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf)
@@ -40,6 +41,17 @@ int workers_use_sockmap(struct workers *ws, struct sockmap *m, bool pays)
 	return rc;
 }
 
+int workers_use_wire(struct workers *ws, const struct wire_share_conf *conf)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ws->n; i++)
+		rc = worker_use_wire(&ws->list[i], (uint32_t)i, conf);
+	for (size_t i = 0; rc && i < ws->n; i++)
+		wire_share_close(&ws->list[i].sessions.pools);
+	return rc;
+}
+
 int workers_start(struct workers *ws)
 {
 	ws->running = true;
@@ -54,24 +66,33 @@ int workers_start(struct workers *ws)
 	return 0;
 }
 
+enum order_kind { ORDER_DRAIN, ORDER_LEAVE, ORDER_STOP };
+
 struct order {
 	struct message message;
-	bool stop;
-	enum close_reason reason;
+	enum order_kind kind;
+	enum close_reason reason; /* of ORDER_STOP */
 };
 
 static void run_order(struct message *m, struct worker *w)
 {
 	struct order *o = container_of(m, struct order, message);
 
-	if (o->stop)
-		worker_stop(w, o->reason);
-	else
+	switch (o->kind) {
+	case ORDER_DRAIN:
 		worker_drain(w);
+		break;
+	case ORDER_LEAVE:
+		worker_leave(w);
+		break;
+	case ORDER_STOP:
+		worker_stop(w, o->reason);
+		break;
+	}
 	free(o);
 }
 
-static void order_all(struct workers *ws, bool stop, enum close_reason reason)
+static void order_all(struct workers *ws, enum order_kind kind, enum close_reason reason)
 {
 	ws->draining = true;
 	if (!ws->running)
@@ -79,19 +100,24 @@ static void order_all(struct workers *ws, bool stop, enum close_reason reason)
 	for (size_t i = 0; i < ws->n_inited; i++) {
 		struct order *o = xcalloc(1, sizeof(*o));
 
-		*o = (struct order){ .message.run = run_order, .stop = stop, .reason = reason };
+		*o = (struct order){ .message.run = run_order, .kind = kind, .reason = reason };
 		worker_post(&ws->list[i], &o->message);
 	}
 }
 
 void workers_drain(struct workers *ws)
 {
-	order_all(ws, false, CLOSE_STOPPED);
+	order_all(ws, ORDER_DRAIN, CLOSE_STOPPED);
+}
+
+void workers_leave(struct workers *ws)
+{
+	order_all(ws, ORDER_LEAVE, CLOSE_LEFT);
 }
 
 void workers_stop(struct workers *ws, enum close_reason reason)
 {
-	order_all(ws, true, reason);
+	order_all(ws, ORDER_STOP, reason);
 }
 
 void workers_run_orphans(struct workers *ws)

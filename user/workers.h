@@ -22,8 +22,11 @@ int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf) m
 /* Before the start; see worker_use_sockmap(). 0 or -errno: `m` must not be closed before the
  * workers. */
 int workers_use_sockmap(struct workers *ws, struct sockmap *m, bool pays) must_check;
+/* The same for worker_use_wire(); on error no worker uses it. */
+int workers_use_wire(struct workers *ws, const struct wire_share_conf *conf) must_check;
 int workers_start(struct workers *ws) must_check; /* 0 or -errno, logged */
 void workers_drain(struct workers *ws);
+void workers_leave(struct workers *ws);
 void workers_stop(struct workers *ws, enum close_reason reason);
 /* To be called after a worker has ended, and after posting what must not wait for one to start. */
 void workers_run_orphans(struct workers *ws);

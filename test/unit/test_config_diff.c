@@ -67,6 +67,7 @@ static const struct {
 	{ "Apps[]", "Listen", OF_APP("'Listen':['0.0.0.0']"), "removed a Listen [::] -> -" },
 	{ "Apps[]", "Balance", OF_APP("'Balance':'random'"), "changed a Balance p2c -> random" },
 	{ "Apps[]", "Engine", OF_APP("'Engine':'copy'"), "changed a Engine auto -> copy" },
+	{ "Apps[]", "Wire", OF_APP("'Wire':false"), "changed a Wire true -> false" },
 	{ "Apps[]", "ConnectTimeout", OF_APP("'ConnectTimeout':'1500ms'"),
 	  "changed a ConnectTimeout 2s -> 1500ms" },
 	{ "Apps[]", "ConnectRetries", OF_APP("'ConnectRetries':0"),
@@ -98,6 +99,13 @@ static const struct {
 	  "changed - Sockmap.Flows 16384 -> 5 !" },
 	{ "Sockmap", "BacklogKiB", OF_CONFIG("'Sockmap':{'BacklogKiB':5}"),
 	  "changed - Sockmap.BacklogKiB 1024 -> 5 !" },
+	{ "Wire", "Flows", OF_CONFIG("'Wire':{'Flows':5}"), "changed - Wire.Flows 32768 -> 5 !" },
+	{ "Wire", "Devices", OF_CONFIG("'Wire':{'Devices':['eth0','eth1']}"),
+	  "changed - Wire.Devices  -> eth0, eth1 !" },
+	{ "Wire", "AtStop", OF_CONFIG("'Wire':{'AtStop':'leave'}"),
+	  "changed - Wire.AtStop drain -> leave !" },
+	{ "Wire", "Pins", OF_CONFIG("'Wire':{'Pins':'/a'}"),
+	  "changed - Wire.Pins /sys/fs/bpf/shunt/wire -> /a !" },
 	{ "Admin", "Socket", OF_CONFIG("'Admin':{'Socket':'/a'}"),
 	  "changed - Admin.Socket /run/shunt/admin.sock -> /a !" },
 	{ "Admin", "Http", OF_CONFIG("'Admin':{'Http':9640}"),
@@ -123,18 +131,24 @@ static void each_key_is_compared(void **state)
 
 static void has_a_row(const char *object, const char *key, void *arg)
 {
-	/* Those that hold others, and what is compared otherwise. */
-	static const char *const others[] = { "Log",  "Sockmap", "Admin",  "Defaults",
-					      "Apps", "Name",    "Address" };
+	/* Sections have the keys, and names tell what is compared with what; a default is seen in
+	 * the apps that have it. */
+	static const struct {
+		const char *object, *key;
+	} others[] = {
+		{ "", "Log" },        { "", "Sockmap" },
+		{ "", "Wire" },       { "", "Admin" },
+		{ "", "Defaults" },   { "", "Apps" },
+		{ "Apps[]", "Name" }, { "Apps[].Targets[]", "Address" },
+	};
 
 	(void)arg;
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-		if (!strcmp(key, others[i]))
+		if (!strcmp(others[i].object, object) && !strcmp(others[i].key, key))
 			return;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (!strcmp(keys[i].object, object) && !strcmp(keys[i].key, key))
 			return;
-	/* A default is seen in the apps that have it. */
 	if (strcmp(object, "Defaults"))
 		fail_msg("no row for %s of \"%s\"", key, object);
 }

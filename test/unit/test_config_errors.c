@@ -17,7 +17,7 @@ static const struct {
 	{ "{'Apps': [null]}", "f:1:11: app 1: this is null, must be an object with Name" },
 	{ "{'apps':1,'Apps':[{" APP "}]}", "f:1:2: 'apps' is no key here, did you mean 'Apps'?" },
 	{ "{'Quux':1,'Apps':[{" APP "}]}",
-	  "f:1:2: 'Quux' is no key here, must be one of: Engine...Log, Sockmap, Admin, Defaults, Apps" },
+	  "f:1:2: 'Quux' is no key here, must be one of: Engine...Log, Sockmap, Wire, Admin, Defaults, Apps" },
 	{ "{'\\u001b[2J':1,'Apps':[{" APP "}]}", "f:1:2: '\\x1b[2J' is no key" },
 	{ "{'Workers':1,\n'Workers':2,'Apps':[{" APP "}]}",
 	  "f:2:1: Workers is given twice (first in line 1), must be given once" },
@@ -31,7 +31,7 @@ static const struct {
 	{ "{'DrainTimeout':30,'Apps':[{" APP "}]}",
 	  "f:1:17: DrainTimeout is a number, must be a string such as ... or '0' for none" },
 	{ "{'Engine':'spilce','Apps':[{" APP "}]}",
-	  "f:1:11: Engine is 'spilce', must be one of: auto, copy, splice, sockmap; did you mean 'splice'?" },
+	  "f:1:11: Engine is 'spilce', must be one of: auto, copy, splice, sockmap, wire; did you mean 'splice'?" },
 	/* Log and Defaults */
 	{ "{'Log':[],'Apps':[{" APP "}]}", "f:1:8: Log is an array, must be an object" },
 	{ "{'Log':{'Level':'warn'},'Apps':[{" APP "}]}",

@@ -25,7 +25,7 @@
 
 /* Each object that the schema describes, in the smallest document that has it. */
 static const char smallest[] =
-	"{\"Log\":{},\"Sockmap\":{},\"Admin\":{},\"Defaults\":{},"
+	"{\"Log\":{},\"Sockmap\":{},\"Wire\":{},\"Admin\":{},\"Defaults\":{},"
 	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}]}]}";
 
 struct object {
@@ -38,6 +38,7 @@ static const struct object objects[] = {
 	{ "", { NULL }, { NULL } },
 	{ "Log", { "properties", "Log" }, { "Log" } },
 	{ "Sockmap", { "properties", "Sockmap" }, { "Sockmap" } },
+	{ "Wire", { "properties", "Wire" }, { "Wire" } },
 	{ "Admin", { "properties", "Admin" }, { "Admin" } },
 	{ "Defaults", { "properties", "Defaults" }, { "Defaults" } },
 	{ "Apps[]", { "properties", "Apps", "items" }, { "Apps", "0" } },
@@ -116,15 +117,20 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 			 c->log.output, c->log.file, c->access_log, c->admin_socket,
 			 addr_format(&c->admin_http, http));
 
+	n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %u %u \"%s\" %u %u", c->sockmap_flows,
+		      c->sockmap_backlog_kib, c->wire.pins, c->wire.flows, c->wire.at_stop);
+	for (size_t i = 0; i < c->wire.n_devices; i++)
+		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s", c->wire.devices[i]);
 	for (size_t i = 0; i < c->n_apps; i++) {
 		const struct app_conf *a = &c->apps[i];
 
 		/* Not listen_is_default (nor admin_socket_is_default): the default itself, when
 		 * given, is no longer one. */
-		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, "\n%s %s %s %u %u %u %u %u %u",
-			      a->name, a->balance, a->engine ? a->engine : c->engine,
-			      a->connect_timeout_ms, a->connect_retries, a->idle_timeout_ms,
-			      a->half_close_timeout_ms, a->keepalive_ms, a->max_connections);
+		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n,
+			      "\n%s %s %s %d %u %u %u %u %u %u", a->name, a->balance,
+			      a->engine ? a->engine : c->engine, a->wire, a->connect_timeout_ms,
+			      a->connect_retries, a->idle_timeout_ms, a->half_close_timeout_ms,
+			      a->keepalive_ms, a->max_connections);
 		for (size_t p = 0; p < a->n_ports; p++)
 			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %u", a->ports[p]);
 		for (size_t l = 0; l < a->n_listen; l++) {

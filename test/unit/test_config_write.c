@@ -19,11 +19,12 @@ static const char everything[] =
 	"{\"Engine\":\"copy\",\"Workers\":3,\"DrainTimeout\":\"90s\","
 	"\"Log\":{\"Level\":\"debug\",\"Format\":\"json\",\"Output\":\"syslog\",\"File\":\"/l\","
 	"\"Access\":false},\"Sockmap\":{\"Flows\":7,\"BacklogKiB\":64},"
+	"\"Wire\":{\"Flows\":9,\"Devices\":[\"a\",\"b\"],\"AtStop\":\"leave\",\"Pins\":\"/p\"},"
 	"\"Admin\":{\"Socket\":\"/s\",\"Http\":\"[::1]:80\"},"
 	"\"Apps\":[{\"Name\":\"a \\\"b\\\"\",\"Ports\":[1,\"7-9\",4,5],"
 	"\"Targets\":[{\"Address\":\"h:1\",\"Weight\":2},{\"Address\":\"[::1]:9\",\"Weight\":1}],"
 	"\"Listen\":[\"127.0.0.1\",\"[::]\"],\"Balance\":\"random\",\"Engine\":\"splice\","
-	"\"ConnectTimeout\":\"250ms\",\"ConnectRetries\":0,\"IdleTimeout\":\"0\","
+	"\"Wire\":false,\"ConnectTimeout\":\"250ms\",\"ConnectRetries\":0,\"IdleTimeout\":\"0\","
 	"\"HalfCloseTimeout\":\"90m\",\"KeepAlive\":\"7s\",\"MaxConnections\":4294967295}]}";
 
 static struct config *parse(const char *text)
@@ -83,7 +84,7 @@ static void defaults_are_filled_in_and_written_once(void **state)
 	assert_non_null(strstr(
 		first, "\"Ports\":[1,2],\"Targets\":[{\"Address\":\"h:1\",\"Weight\":1}],"
 		       "\"Listen\":[\"0.0.0.0\",\"[::]\"],\"Balance\":\"p2c\",\"Engine\":\"auto\","
-		       "\"ConnectTimeout\":\"2s\",\"IdleTimeout\":\"5m\""));
+		       "\"Wire\":true,\"ConnectTimeout\":\"2s\",\"IdleTimeout\":\"5m\""));
 	assert_non_null(strstr(first, "\"Http\":\"\""));
 	assert_null(strstr(first, "Defaults"));
 	free(first);

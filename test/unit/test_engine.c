@@ -67,7 +67,7 @@ static void bench_open(struct bench *b, const struct engine *engine, size_t buff
 {
 	*b = (struct bench){ .rng = SEED, .epoll_fd = epoll_create1(0) };
 	assert_return_code(relay_pools_init(&b->pools, buffers, pipes), errno);
-	relay_init(&b->relay, &b->pools, engine);
+	relay_init(&b->relay, &b->pools, engine, false);
 	for (int i = 0; i < 2; i++) {
 		struct epoll_event ev = { EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
 					  { .u32 = (uint32_t)i } };

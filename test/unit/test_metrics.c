@@ -324,9 +324,22 @@ static void the_end_may_come_before_the_answer(void **state)
 
 #define WITH_DAEMON(test) cmocka_unit_test_setup_teardown(test, open_daemon, close_daemon)
 
+/* One without would be told nowhere, or end the daemon at the first question. */
+static void every_counter_of_the_kernel_has_a_name(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_SHUNT_COUNTERS; i++)
+		assert_non_null(sockmap_counter_names[i]);
+	for (size_t i = 0; i < N_WIRE_COUNTERS; i++)
+		assert_non_null(wire_counter_names[i]);
+	for (size_t i = 0; i < N_ENGINE_REASONS; i++)
+		assert_non_null(engine_reason_text((enum engine_reason)i));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_counter_of_the_kernel_has_a_name),
 		cmocka_unit_test(buckets_are_by_their_highest_value),
 		cmocka_unit_test(a_histogram_is_cumulative_and_its_labels_escaped),
 		WITH_DAEMON(what_is_counted_is_told),

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* The list of kernels known to be wrong: whose version counts, and where the ranges begin and end. */
+/*
+ * The list of kernels known to be wrong: whose version counts, and where the ranges begin and end.
+ * The probe of the wire: what it finds here, and that it leaves nothing behind, also when it fails.
+ */
+#include <dirent.h>
+#include <net/if.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "log.h"
 #include "probe.h"
+
+#define NOBODY 65534
 
 static void assert_bad(const char *release, const char *version, const char *signature)
 {
@@ -56,13 +67,123 @@ static void what_is_no_version_is_not_on_the_list(void **state)
 	assert_good("next", "#1 SMP", "garbage");
 }
 
+/* What a process has, and a probe must not change. */
+struct possessions {
+	char netns[64];
+	size_t fds;
+	char devices[512];
+};
+
+static void look(struct possessions *p)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct if_nameindex *devices = if_nameindex();
+
+	memset(p, 0, sizeof(*p));
+	assert_non_null(dir);
+	while (readdir(dir))
+		p->fds++;
+	closedir(dir);
+	assert_true(readlink("/proc/self/ns/net", p->netns, sizeof(p->netns) - 1) > 0);
+	assert_non_null(devices);
+	for (struct if_nameindex *d = devices; d->if_index; d++)
+		strncat(p->devices, d->if_name, sizeof(p->devices) - strlen(p->devices) - 1);
+	if_freenameindex(devices);
+}
+
+static void assert_same(const struct possessions *before)
+{
+	struct possessions now;
+
+	look(&now);
+	assert_string_equal(now.netns, before->netns);
+	assert_string_equal(now.devices, before->devices);
+	assert_int_equal(now.fds, before->fds);
+}
+
+static void the_wire_is_tried_and_nothing_is_left(void **state)
+{
+	struct probe_report report = { 0 };
+	struct possessions before;
+	char why[256] = "";
+
+	(void)state;
+	look(&before);
+	if (probe_wire(&report, why, sizeof(why))) {
+		assert_string_not_equal(why, "");
+		assert_same(&before);
+		print_message("skipped: %s\n", why);
+		skip();
+	}
+	assert_true(report.n > 0);
+	for (size_t i = 0; i < report.n; i++) {
+		assert_int_not_equal(report.list[i].status, PROBE_FAILS);
+		assert_string_not_equal(report.list[i].outcome, "");
+	}
+	assert_same(&before);
+}
+
+/* A limit for each of the steps: it ends in the midst of one of them. */
+static void a_probe_that_fails_leaves_nothing_either(void **state)
+{
+	static const rlim_t more[] = { 0, 3, 6, 9, 15 };
+	struct rlimit limit, tight;
+	struct possessions before;
+
+	(void)state;
+	look(&before);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(more); i++) {
+		struct probe_report report = { 0 };
+		char why[256] = "";
+		int rc;
+
+		/* readdir() counts "." and "..", and the fd of the folder */
+		tight = (struct rlimit){ before.fds - 3 + more[i], limit.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+		rc = probe_wire(&report, why, sizeof(why));
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		assert_true(rc < 0);
+		assert_string_not_equal(why, "");
+		assert_same(&before);
+	}
+}
+
+static void without_rights_there_is_a_reason(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		struct probe_report report = { 0 };
+		char why[256] = "";
+
+		if (!geteuid() && setresuid(NOBODY, NOBODY, NOBODY))
+			_exit(1);
+		_exit(probe_wire(&report, why, sizeof(why)) == -EPERM && strstr(why, "CAP_") ? 0
+											     : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ranges_end_with_the_fix),
 		cmocka_unit_test(distributions_say_elsewhere_what_they_have),
 		cmocka_unit_test(what_is_no_version_is_not_on_the_list),
+		cmocka_unit_test(the_wire_is_tried_and_nothing_is_left),
+		cmocka_unit_test(a_probe_that_fails_leaves_nothing_either),
+		cmocka_unit_test(without_rights_there_is_a_reason),
 	};
+	const struct log_conf quiet = { .level = LOG_LEVEL_ERROR };
 
+	log_configure(&quiet);
 	return cmocka_run_group_tests_name("probe", tests, NULL, NULL);
 }

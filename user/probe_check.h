@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the probes of engines share: their checks, which are run one after the other until one
+ * fails, each a row of the report; and a stream of bytes by which both ends of a connection find
+ * out whether any was lost, doubled or moved.
+ */
+#ifndef SHUNT_PROBE_CHECK_H
+#define SHUNT_PROBE_CHECK_H
+
+#include "probe.h"
+
+#define PROBE_CHUNK_BYTES (64u << 10)
+/* A check's result: this host can't have what it is about, and so will not miss it. */
+#define PROBE_NEEDLESS 1
+
+struct probe_check {
+	const char *name, *tried, *follows;
+	/* 0, PROBE_NEEDLESS, or -errno; with what it found, told by probe_found(). */
+	int (*run)(void *trial, struct probe_result *r);
+};
+
+struct probe_suite {
+	const struct probe_check *checks;
+	size_t n;
+	const char *otherwise; /* what follows when one of them fails */
+	/* Makes the trial ready for the next check, however the last one went. */
+	void (*clean)(void *trial);
+};
+
+/* 0, or what the first check that failed returned, with what it found in why. */
+int probe_run(struct probe_report *report, const struct probe_suite *suite, void *trial, char *why,
+	      size_t size) must_check;
+
+/* A new row, not tried yet. */
+struct probe_result *probe_add(struct probe_report *report, const char *name, const char *tried,
+			       const char *follows);
+/* Says what a check has found. Returns rc. */
+int probe_found(struct probe_result *r, int rc, const char *fmt, ...) printf_like(3, 4);
+
+/* Sends more of a stream, without waiting, at most len bytes. How many; 0: the socket is full. */
+size_t probe_send(int fd, int stream, size_t *sent, size_t len);
+/*
+ * Receives more of it, without waiting. 0, or -errno and found: a byte was wrong, or the
+ * connection failed. Sets *end at the end of the stream.
+ */
+int probe_receive(struct probe_result *r, int fd, int stream, size_t *received, size_t len,
+		  bool *end) must_check;
+
+#endif
