@@ -27,7 +27,7 @@ import (
 const manual = `shunt-tester - prove what a TCP proxy promises
 
 SYNOPSIS
-  shunt-tester run [--shunt FILE] [--config FILE] [--engine LIST] [--family LIST]
+  shunt-tester run [--shunt FILE] [--config FILE] [--lossy FILE] [--engine LIST] [--family LIST]
                    [--only REGEX] [--seed N] [--unprivileged]
   shunt-tester run --list
   shunt-tester demo [--shunt FILE] [--config FILE]
@@ -46,7 +46,8 @@ OPTIONS
   --shunt FILE    the daemon's binary (build/shunt)
   --config FILE   the config for the demo and for every_port_reaches_only_its_own_app (config.json); the
                   name tcp-echo.fly.dev is the lab's, other names in it do not resolve
-  --engine LIST   of copy, splice, sockmap, auto (all); scenarios that do not depend on it use the last one
+  --lossy FILE    what makes a network bad (build/bpf/lossy.bpf.o)
+  --engine LIST   of copy, splice, sockmap, wire, auto (all); scenarios that do not depend on it use the last one
   --family LIST   of 4, 6 (both)
   --only REGEX    only scenarios whose names match
   --list          print the scenarios and what they promise, and do nothing
@@ -66,8 +67,8 @@ EXIT STATUS
   130, 143  ended by SIGINT or SIGTERM; as in every case, nothing is left behind
 
 FILES
-  /run/netns/shunt-PID-{c,p,b}, /etc/netns/shunt-PID-p/{hosts,resolv.conf}, /tmp/shunt-PID
-           While it runs. What a killed tester left, the next one removes.
+  /run/netns/shunt-PID-{c,p,b,r}, /etc/netns/shunt-PID-p/{hosts,resolv.conf}, /tmp/shunt-PID
+           While it runs; in the last one a bpffs is mounted at times. What a killed tester left, the next one removes.
 `
 
 func main() {
@@ -125,7 +126,8 @@ func common(flags *flag.FlagSet) (shunt, config *string) {
 func run(args []string) {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	shunt, config := common(flags)
-	engines := flags.String("engine", "copy,splice,sockmap,auto", "")
+	engines := flags.String("engine", "copy,splice,sockmap,wire,auto", "")
+	lossy := flags.String("lossy", "build/bpf/lossy.bpf.o", "")
 	families := flags.String("family", "4,6", "")
 	only := flags.String("only", "", "")
 	list := flags.Bool("list", false, "")
@@ -136,8 +138,8 @@ func run(args []string) {
 		scenario.List(os.Stdout)
 		return
 	}
-	o := scenario.Options{Shunt: absolute(*shunt), Config: absolute(*config), Engines: strings.Split(*engines, ","),
-		Unprivileged: *unprivileged}
+	o := scenario.Options{Shunt: absolute(*shunt), Config: absolute(*config), Lossy: absolute(*lossy),
+		Engines: strings.Split(*engines, ","), Unprivileged: *unprivileged}
 	for _, text := range strings.Split(*families, ",") {
 		family, err := strconv.Atoi(text)
 		if err != nil || family != 4 && family != 6 {

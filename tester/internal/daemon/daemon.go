@@ -42,6 +42,7 @@ type Record struct {
 	State      string  `json:"state"`
 	Why        string  `json:"why"`
 	Reason     string  `json:"reason"`
+	Adopted    string  `json:"adopted"`
 }
 
 // Daemon is a running daemon, or one that has exited.

@@ -80,8 +80,8 @@ type Backend struct {
 }
 
 // Listen starts a backend.
-func (h *Hub) Listen(ns *lab.NS, addr string, handle Handler) (*Backend, error) {
-	ln, err := ns.Listen(addr)
+func (h *Hub) Listen(ns *lab.NS, addr string, handle Handler, options ...lab.Option) (*Backend, error) {
+	ln, err := ns.Listen(addr, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -195,8 +195,12 @@ func Match(a, b *Conn) error {
 func (c *Conn) Sent() int64     { return c.out.len() }
 func (c *Conn) Received() int64 { return c.in.len() }
 
-// Local is this end's own address.
-func (c *Conn) Local() string { return c.tcp.LocalAddr().String() }
+// Local is this end's own address, Remote the one that it is connected to.
+func (c *Conn) Local() string  { return c.tcp.LocalAddr().String() }
+func (c *Conn) Remote() string { return c.tcp.RemoteAddr().String() }
+
+// KeepAlive has the kernel probe the peer after each idle period, however short.
+func (c *Conn) KeepAlive(period time.Duration) error { return c.tcp.SetKeepAlivePeriod(period) }
 
 // CloseWrite half-closes, Close closes, Reset closes with a RST.
 func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }

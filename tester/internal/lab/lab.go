@@ -22,14 +22,16 @@ import (
 // Backend 2.
 const EchoHost = "tcp-echo.fly.dev"
 
-// Host numbers within the two networks (see Addr).
+// Networks, and host numbers within them (see Addr).
 const (
 	ClientNet, BackendNet = 1, 2
+	FarNet, NearNet       = 3, 4 // on the two sides of a router: see AddRouter
 
-	ProxyHost = 1  // the proxy's address in either network
-	FirstHost = 2  // the first client, the first backend
-	LastHost  = 9  // the last of them
-	BlackHole = 99 // frames to it reach the backend namespace and belong to nobody there
+	ProxyHost  = 1   // the proxy's address in a network
+	FirstHost  = 2   // the first client, the first backend
+	LastHost   = 9   // the last of them
+	BlackHole  = 99  // frames to it reach the backend namespace and belong to nobody there
+	RouterHost = 254 // the router, if there is one
 )
 
 // backendMAC is fixed so that the black hole can have a static neighbour entry.
@@ -52,7 +54,7 @@ type Lab struct {
 	once sync.Once
 }
 
-// Addr is the literal address of a host in one of the two networks.
+// Addr is the literal address of a host in one of the networks.
 func Addr(family, network, host int) string {
 	if family == 6 {
 		return fmt.Sprintf("fd91:%d::%d", network, host)
@@ -91,7 +93,7 @@ func (l *Lab) build() error {
 		"link add clients type veth peer name proxy netns " + l.Client.Name,
 		"link add backends type veth peer name proxy address " + backendMAC + " netns " + l.Backend.Name,
 	}
-	if err := l.Proxy.ip(pairs...); err != nil {
+	if err := l.Proxy.IP(pairs...); err != nil {
 		return err
 	}
 	if err := l.Client.attach("proxy", ClientNet, FirstHost, LastHost); err != nil {
@@ -107,7 +109,7 @@ func (l *Lab) build() error {
 		return err
 	}
 	for _, family := range []int{4, 6} {
-		err := l.Proxy.ip(fmt.Sprintf("neigh replace %s lladdr %s dev backends nud permanent",
+		err := l.Proxy.IP(fmt.Sprintf("neigh replace %s lladdr %s dev backends nud permanent",
 			Addr(family, BackendNet, BlackHole), backendMAC))
 		if err != nil {
 			return err
@@ -137,17 +139,34 @@ func (l *Lab) Close() {
 		for _, ns := range l.all() {
 			ns.remove()
 		}
-		os.RemoveAll(l.Dir)
+		removeDir(l.Dir)
 		os.Remove("/etc/netns") // only if it is empty
 	})
 }
 
 func (l *Lab) all() []*NS { return []*NS{l.Client, l.Proxy, l.Backend} }
 
+// bpffsIn is where MountBPF mounts.
+func bpffsIn(dir string) string { return filepath.Join(dir, "bpf") }
+
+// MountBPF mounts an empty bpffs in the lab's folder, for pins. With undo all that is pinned goes.
+func (l *Lab) MountBPF() (path string, undo func(), err error) {
+	path = bpffsIn(l.Dir)
+	if err = os.MkdirAll(path, 0o755); err == nil {
+		err = syscall.Mount("bpf", path, "bpf", 0, "")
+	}
+	return path, func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) }, err
+}
+
+func removeDir(dir string) {
+	_ = syscall.Unmount(bpffsIn(dir), syscall.MNT_DETACH) // nothing is mounted, as a rule
+	os.RemoveAll(dir)
+}
+
 // removeLeftovers takes away the namespaces and files of testers that were killed before they
 // could.
 func removeLeftovers() {
-	ours := regexp.MustCompile(`^shunt-(\d+)(-[cpb])?$`)
+	ours := regexp.MustCompile(`^shunt-(\d+)(-[cpbr])?$`)
 	for _, dir := range []string{"/run/netns", "/etc/netns", os.TempDir()} {
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
@@ -162,7 +181,7 @@ func removeLeftovers() {
 			if m[2] != "" {
 				(&NS{Name: e.Name()}).remove()
 			} else if dir == os.TempDir() {
-				os.RemoveAll(filepath.Join(dir, e.Name()))
+				removeDir(filepath.Join(dir, e.Name()))
 			}
 		}
 	}

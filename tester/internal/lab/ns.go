@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -54,12 +55,7 @@ func (n *NS) attach(device string, network, first, last int) error {
 	commands = append(commands,
 		fmt.Sprintf("route replace %s/24 dev %s congctl cubic", Addr(4, network, 0), device),
 		fmt.Sprintf("route replace %s/64 dev %s metric 256 congctl cubic", Addr(6, network, 0), device))
-	return n.ip(commands...)
-}
-
-func (n *NS) ip(commands ...string) error {
-	_, err := run(strings.Join(commands, "\n")+"\n", "ip", "-n", n.Name, "-batch", "-")
-	return err
+	return n.IP(commands...)
 }
 
 func (n *NS) remove() {
@@ -93,8 +89,8 @@ func (n *NS) Command(fdLimit int, unprivileged bool, args ...string) *exec.Cmd {
 }
 
 // Dial connects from inside the namespace; local may be "" or an address without a port.
-func (n *NS) Dial(local, remote string, deadline time.Time) (conn *net.TCPConn, err error) {
-	dialer := net.Dialer{Deadline: deadline}
+func (n *NS) Dial(local, remote string, deadline time.Time, options ...Option) (conn *net.TCPConn, err error) {
+	dialer := net.Dialer{Deadline: deadline, Control: control(options)}
 	if local != "" {
 		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(local)}
 	}
@@ -109,9 +105,10 @@ func (n *NS) Dial(local, remote string, deadline time.Time) (conn *net.TCPConn, 
 }
 
 // Listen opens a TCP listener inside the namespace.
-func (n *NS) Listen(addr string) (ln *net.TCPListener, err error) {
+func (n *NS) Listen(addr string, options ...Option) (ln *net.TCPListener, err error) {
+	config := net.ListenConfig{Control: control(options)}
 	err = n.do(func() error {
-		l, err := net.Listen("tcp", addr)
+		l, err := config.Listen(context.Background(), "tcp", addr)
 		if err == nil {
 			ln = l.(*net.TCPListener)
 		}

@@ -19,6 +19,7 @@ type told struct {
 	End       bool   `json:"end"`
 	App       string `json:"app"`
 	Client    string `json:"client"`
+	Listener  string `json:"listener"`
 	Address   string `json:"address"`
 	State     string `json:"state"`
 	Engine    string `json:"engine_to_backend"`
@@ -33,11 +34,20 @@ type told struct {
 	Key       string `json:"key"`
 	From      string `json:"from"`
 	To        string `json:"to"`
+	Adopted   int    `json:"wire_adopted"`
+	Engines   []struct {
+		Name      string `json:"engine"`
+		ToBackend int    `json:"to_backend"`
+	} `json:"engines"`
+	Packets struct {
+		Forwarded int64 `json:"forwarded"`
+		ICMP      int64 `json:"icmp_forwarded"`
+	} `json:"wire_packets"`
 }
 
 // shunt asks the daemon by a command of its own and returns the rows of the answer.
-func (e *env) shunt(socket string, args ...string) (rows []told) {
-	out, err := exec.Command(e.Shunt, append(args, "--json", "--socket", socket)...).CombinedOutput()
+func (e *env) shunt(args ...string) (rows []told) {
+	out, err := exec.Command(e.Shunt, append(args, "--json", "--socket", e.admin)...).CombinedOutput()
 	if err != nil {
 		e.Failf("shunt %s: %w: %s", args[0], err, out)
 	}
@@ -64,6 +74,17 @@ func (e *env) serveAdmin() {
 	e.admin = filepath.Join(folder, "socket")
 }
 
+// flowOf is what the daemon tells of a client's connection.
+func (e *env) flowOf(c *flow.Conn) told {
+	for _, r := range e.shunt("flows", "--why") {
+		if isOf(c, r.Client, r.Listener) {
+			return r
+		}
+	}
+	e.Failf("no flow of %s is told of", c.Local())
+	return told{}
+}
+
 // toldTruly compares what the daemon says of its flows with what both ends of each know.
 func toldTruly(e *env) {
 	const conns = 6
@@ -80,7 +101,7 @@ func toldTruly(e *env) {
 	if info.Mode().Perm() != 0o600 {
 		e.Failf("the admin socket's mode is %o", info.Mode().Perm())
 	}
-	rows := e.shunt(e.admin, "flows", "--why")
+	rows := e.shunt("flows", "--why")
 	if len(rows) != conns {
 		e.Failf("%d flows are told of, there are %d", len(rows), conns)
 	}
@@ -93,12 +114,12 @@ func toldTruly(e *env) {
 			e.Failf("told of %s, to %s: %+v", r.Client, b.Name, r)
 		case r.ToBackend != c.Sent() || r.ToClient != c.Received():
 			e.Failf("told of %s, which sent %d and received %d: %+v", r.Client, c.Sent(), c.Received(), r)
-		case r.Engine != e.engine && (e.engine == "copy" || e.engine == "splice"):
+		case r.Engine != e.engine && (e.engine == "copy" || e.engine == "splice" || e.engine == "wire"):
 			e.Failf("told of the engine %s", r.Engine)
 		}
 		delete(clients, r.Client)
 	}
-	if s := e.shunt(e.admin, "status"); len(s) != 1 || s[0].Sessions != conns || s[0].Accepted != conns {
+	if s := e.shunt("status"); len(s) != 1 || s[0].Sessions != conns || s[0].Accepted != conns {
 		e.Failf("the status is %+v", s)
 	}
 	e.Sawf("%d flows, each with its ends, engine, reason and bytes", conns)

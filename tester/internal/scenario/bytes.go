@@ -22,17 +22,7 @@ func exact(e *env) {
 	var total atomic.Int64
 	e.Parallel(conns, conns, func(i int) {
 		c, b := e.pair(front)
-		ends := []*flow.Conn{c, b}
-		e.Parallel(4, 4, func(j int) {
-			end := ends[j/2]
-			if j%2 == 0 {
-				e.Must(end.Send(each, flow.Ragged))
-				e.Must(end.CloseWrite())
-			} else {
-				e.Must(end.RecvToEOF(flow.Ragged))
-			}
-		})
-		e.Must(flow.Match(c, b))
+		e.carry(c, b, each, flow.Ragged)
 		total.Add(c.Sent() + c.Received())
 		engines[i] = e.ended(c, "done").Engine
 		if e.engine != "auto" && engines[i] != e.engine {
@@ -40,6 +30,41 @@ func exact(e *env) {
 		}
 	})
 	e.Sawf("%d bytes, by engine %s", total.Load(), strings.Join(engines, " "))
+}
+
+// carry sends n bytes and the end of the stream both ways at once, and compares all that the connection
+// has carried.
+func (e *env) carry(c, b *flow.Conn, n int64, s flow.Style) {
+	ends := []*flow.Conn{c, b}
+	e.Parallel(4, 4, func(i int) {
+		end := ends[i/2]
+		if i%2 == 0 {
+			e.Must(end.Send(n, s))
+			e.Must(end.CloseWrite())
+		} else {
+			e.Must(end.RecvToEOF(s))
+		}
+	})
+	e.Must(flow.Match(c, b))
+}
+
+// exchange sends n bytes both ways at once.
+func (e *env) exchange(c, b *flow.Conn, n int64) {
+	up, down := e.Go(func() { e.Must(c.Send(n, flow.Ragged)) }), e.Go(func() { e.Must(b.Send(n, flow.Ragged)) })
+	read := e.Go(func() { e.Must(b.Recv(n, flow.Ragged)) })
+	e.Must(c.Recv(n, flow.Ragged))
+	up()
+	down()
+	read()
+}
+
+// finish ends both streams, the client's first, and compares all that the connection has carried.
+func (e *env) finish(c, b *flow.Conn) {
+	e.Must(c.CloseWrite())
+	e.Must(b.RecvToEOF(flow.Steady))
+	e.Must(b.CloseWrite())
+	e.Must(c.RecvToEOF(flow.Steady))
+	e.Must(flow.Match(c, b))
 }
 
 // halfClose ends one direction while the other is full to the brim, then has more sent in the
@@ -54,9 +79,10 @@ func halfClose(e *env) {
 			first, second = b, c
 		}
 		wait := e.Go(func() { e.Must(second.Send(underWay, flow.Steady)) })
+		read := e.Go(func() { e.Must(second.RecvToEOF(flow.Steady)) })
 		e.Must(first.Send(mib, flow.Steady))
 		e.Must(first.CloseWrite())
-		e.Must(second.RecvToEOF(flow.Steady)) // while the other direction is stuck
+		read() // while the other direction is stuck
 		wait2 := e.Go(func() { e.Must(first.RecvToEOF(flow.Ragged)) })
 		wait()
 		e.Must(second.Send(after, flow.Ragged))
@@ -90,33 +116,42 @@ func serverFirst(e *env) {
 // resets has each end reset the connection in different states of it; the other end must see
 // ECONNRESET and no end of stream.
 func resets(e *env) {
-	e.start(app(front, e.backends(1, flow.Hold), nil))
+	// No more than the buffers in between hold before any of them has grown: a write that blocked would be
+	// the one to see the reset.
+	const underWay = mib / 16
+	arrived := make(chan *flow.Conn, 1)
+	speechless := e.listen(e.at(2), func(_ *flow.Hub, c *flow.Conn) { arrived <- c })
+	e.start(app(front, e.backends(1, flow.Hold), nil), app(front+1, []string{speechless.Name}, nil))
 	states := []func(resetting, other *flow.Conn){
 		func(_, _ *flow.Conn) {}, // idle
 		func(resetting, other *flow.Conn) { // the other one's data under way
-			// No more than the six buffers in between hold before any of them has grown: a write that
-			// blocked would be the one to see the reset.
-			e.Must(other.Send(mib/8, flow.Steady))
+			e.Must(other.Send(underWay, flow.Steady))
+		},
+		func(resetting, other *flow.Conn) { // both ways
+			e.Must(other.Send(underWay, flow.Steady))
+			e.Must(resetting.Send(underWay, flow.Steady))
 		},
 		func(resetting, other *flow.Conn) { // the other one has nothing more to say
 			e.Must(other.CloseWrite())
 			e.Must(resetting.RecvToEOF(flow.Steady))
 		},
 	}
-	for _, enter := range states {
-		for i := 0; i < 2; i++ {
-			resetting, other := e.pair(front)
-			reason, c := "client_reset", resetting
-			if i == 1 {
-				resetting, other, reason = other, resetting, "backend_reset"
-			}
-			enter(resetting, other)
-			e.Must(resetting.Reset())
-			e.Must(other.RecvReset())
+	for i, reason := range []string{"client_reset", "backend_reset"} {
+		for _, enter := range states {
+			c, b := e.pair(front)
+			ends := []*flow.Conn{c, b}
+			enter(ends[i], ends[1-i])
+			e.Must(ends[i].Reset())
+			e.Must(ends[1-i].RecvReset())
 			e.ended(c, reason)
 		}
+		c := e.dial(front + 1) // before the first byte: a backend may have refused it then, or reset it
+		e.Until("the connection reaches the backend", func() bool { return len(arrived) > 0 })
+		ends := []*flow.Conn{c, <-arrived}
+		e.Must(ends[i].Reset())
+		e.Must(ends[1-i].RecvReset())
 	}
-	e.Sawf("%d resets", 2*len(states))
+	e.Sawf("%d resets", 2*(len(states)+1))
 }
 
 // stoppedDaemon has the daemon stopped by a signal once the kernel has both directions, which shows in
@@ -125,27 +160,15 @@ func stoppedDaemon(e *env) {
 	const messages = 300
 	e.start(app(front, e.backends(1, flow.Hold), nil))
 	c, b := e.pair(front)
-	exchange := func(n int64) {
-		up, down := e.Go(func() { e.Must(c.Send(n, flow.Ragged)) }), e.Go(func() { e.Must(b.Send(n, flow.Ragged)) })
-		read := e.Go(func() { e.Must(b.Recv(n, flow.Ragged)) })
-		e.Must(c.Recv(n, flow.Ragged))
-		up()
-		down()
-		read()
-	}
-	exchange(1000)
+	e.exchange(c, b, 1000)
 	time.Sleep(200 * time.Millisecond) // for the daemon to find the flow quiet, and to hand it over
 	e.daemon.Signal(syscall.SIGSTOP)
 	e.Defer(func() { e.signal(syscall.SIGCONT) })
 	for i := int64(0); i < messages; i++ {
-		exchange(i + 1)
+		e.exchange(c, b, i+1)
 	}
 	e.signal(syscall.SIGCONT)
-	e.Must(c.CloseWrite())
-	e.Must(b.RecvToEOF(flow.Steady))
-	e.Must(b.CloseWrite())
-	e.Must(c.RecvToEOF(flow.Steady))
-	e.Must(flow.Match(c, b))
+	e.finish(c, b)
 	if r := e.ended(c, "done"); r.Engine != e.engine {
 		e.Failf("the record says engine %q", r.Engine)
 	}
@@ -166,8 +189,7 @@ func killedDaemon(e *env) {
 		for k := 0; k < 20; k++ {
 			e.ask(front, 10000)
 		}
-		e.daemon.Kill()
-		e.daemon = nil
+		e.kill()
 	}
 	e.start(app(front, backends, nil))
 	e.visits(front, 20)
@@ -176,13 +198,17 @@ func killedDaemon(e *env) {
 
 // slowReader stops reading at one end, in either direction at once. The bound is the sum of the
 // sockets' buffers (lab's sysctls: 2 x 2 MiB to send, 2 x 4 MiB to receive), the daemon's own (a
-// pipe of 1 MiB) and some room.
+// pipe of 1 MiB) and some room. On the wire neither the daemon nor its sockets have any part in it.
 func slowReader(e *env) {
-	const total, heldBack, grown = 24 * mib, 16 * mib, 8 * mib
+	const total, grown = 24 * mib, 8 * mib
 	e.start(app(front, []string{e.listen(e.at(1), flow.Hold).Name}, nil),
 		app(front+1, []string{e.listen(e.at(2), flow.Echo).Name}, nil))
 	e.visits(front+1, 4)
 	before := e.daemon.RSS()
+	heldBack := int64(16 * mib)
+	if e.onWire {
+		heldBack = 8 * mib // there are only one buffer to send and one to receive
+	}
 	var stalled, checked atomic.Int32
 	e.Parallel(2, 2, func(i int) {
 		c, b := e.pair(front)
@@ -198,6 +224,9 @@ func slowReader(e *env) {
 		if held > heldBack {
 			e.Failf("%s got rid of %d bytes that %s did not read, promised %d at most", sender.Name, held, reader.Name,
 				heldBack)
+		}
+		if queued, err := e.lab.Proxy.Queued(); err != nil || e.onWire && queued > 0 {
+			e.Failf("the proxy's own sockets hold %d bytes (%v), promised none on the wire", queued, err)
 		}
 		stalled.Add(1)
 		e.Until("both senders are held back", func() bool { return stalled.Load() == 2 })

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"shunt/tester/internal/daemon"
@@ -41,6 +42,8 @@ type env struct {
 	http    any    // the daemon's Admin.Http; nil: none
 	root    keys   // of the config, besides Admin and Apps
 	fdLimit int    // for the daemon; 0: the tester's own
+	onWire  bool   // the daemon joins what it can on the wire
+	offWire bool   // and this trial has connections that it can't join
 }
 
 // keys is a JSON object: an app, or options of one.
@@ -74,8 +77,8 @@ func (e *env) backends(n int, handle flow.Handler) (addrs []string) {
 	return addrs
 }
 
-func (e *env) listen(addr string, handle flow.Handler) *flow.Backend {
-	b, err := e.hub.Listen(e.lab.Backend, addr, handle)
+func (e *env) listen(addr string, handle flow.Handler, options ...lab.Option) *flow.Backend {
+	b, err := e.hub.Listen(e.lab.Backend, addr, handle, options...)
 	e.Must(err)
 	return b
 }
@@ -89,7 +92,7 @@ func (e *env) configure(apps ...keys) (path string) {
 	if e.http != nil {
 		admin["Http"] = e.http
 	}
-	config := keys{"Admin": admin, "Apps": apps}
+	config := keys{"Admin": admin, "Wire": keys{"Pins": ""}, "Apps": apps}
 	for key, value := range e.root {
 		config[key] = value
 	}
@@ -102,22 +105,36 @@ func (e *env) configure(apps ...keys) (path string) {
 
 // startFile starts the daemon with a config file and waits until it is ready.
 func (e *env) startFile(path string) {
+	e.launch(path)
+	e.awaitReady()
+}
+
+// launch starts the daemon with a config file, and does not wait.
+func (e *env) launch(path string) {
 	d, err := daemon.Start(e.lab.Proxy.Command(e.fdLimit, e.Unprivileged, e.Shunt, "run", "-c", path, "--engine", e.engine,
 		"--workers", "2", "--log-format", "json", "--log-level", "info"))
 	e.Must(err)
 	e.daemon = d
 	e.Defer(d.Kill)
 	e.Evidence = func() string { return evidence(d) }
+}
+
+// awaitReady waits until the daemon is ready, and ends the trial if it has no such engine.
+func (e *env) awaitReady() {
+	d := e.daemon
 	e.Until("the daemon is ready", func() bool {
 		if d.Exited() {
 			e.Failf("the daemon did not start: %s", d.ExitState())
 		}
 		return d.Count("ready") > 0
 	})
-	off := d.Records(func(r *daemon.Record) bool { return r.Event == "engine" && r.State == "off" && r.Engine == e.engine })
-	if len(off) > 0 {
+	engines := func(name, state string) []daemon.Record {
+		return d.Records(func(r *daemon.Record) bool { return r.Event == "engine" && r.State == state && r.Engine == name })
+	}
+	if off := engines(e.engine, "off"); len(off) > 0 {
 		e.Skipf("the engine %s is off: %s", e.engine, off[0].Why)
 	}
+	e.onWire = (e.engine == "wire" || e.engine == "auto") && len(engines("wire", "ready")) > 0
 }
 
 // evidence is what the daemon has to do with a failure.
@@ -152,14 +169,35 @@ func (e *env) awaitExit() {
 	if e.daemon.ExitCode() != 0 {
 		e.Failf("the daemon's end: %s", e.daemon.ExitState())
 	}
+	e.judgeEngines()
 	e.daemon = nil
 }
 
-// tryDial connects to the proxy from a client's address, "" for any; the connection closes with the
-// hub.
-func (e *env) tryDial(port int, from string) (*flow.Conn, error) {
-	addr := net.JoinHostPort(lab.Addr(e.family, lab.ClientNet, lab.ProxyHost), fmt.Sprint(port))
-	tcp, err := e.lab.Client.Dial(from, addr, e.Deadline)
+// kill ends the daemon at once.
+func (e *env) kill() {
+	e.daemon.Kill()
+	e.judgeEngines()
+	e.daemon = nil
+}
+
+// judgeEngines wants every connection of the daemon's that has moved bytes to have been on the wire, if
+// that is what the trial is about.
+func (e *env) judgeEngines() {
+	if !e.onWire || e.offWire {
+		return
+	}
+	missed := e.records(func(r *daemon.Record) bool { return r.ToBackend+r.ToClient > 0 && r.Engine != "wire" })
+	if len(missed) > 0 {
+		e.Failf("%d connections were not on the wire, the first, of %s, was on %s", len(missed), missed[0].Client,
+			missed[0].Engine)
+	}
+}
+
+// dialFrom connects from a namespace, and an address there, "" for any, to a port of the proxy's address
+// in a network; the connection closes with the hub.
+func (e *env) dialFrom(ns *lab.NS, from string, network, port int, options ...lab.Option) (*flow.Conn, error) {
+	addr := net.JoinHostPort(lab.Addr(e.family, network, lab.ProxyHost), fmt.Sprint(port))
+	tcp, err := ns.Dial(from, addr, e.Deadline, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -168,20 +206,30 @@ func (e *env) tryDial(port int, from string) (*flow.Conn, error) {
 	return c, nil
 }
 
-func (e *env) dial(port int) *flow.Conn {
-	c, err := e.tryDial(port, "")
+// tryDial connects from a client's address, "" for any.
+func (e *env) tryDial(port int, from string, options ...lab.Option) (*flow.Conn, error) {
+	return e.dialFrom(e.lab.Client, from, lab.ClientNet, port, options...)
+}
+
+func (e *env) dial(port int, options ...lab.Option) *flow.Conn {
+	c, err := e.tryDial(port, "", options...)
 	e.Must(err)
 	return c
 }
 
 // pair opens a connection and returns both of its ends. The handler is Hold or Echo.
-func (e *env) pair(port int) (client, backend *flow.Conn) {
-	c := e.dial(port)
+func (e *env) pair(port int, options ...lab.Option) (client, backend *flow.Conn) {
+	c := e.dial(port, options...)
+	return c, e.meet(c)
+}
+
+// meet sends the token of a new connection, and returns its other end.
+func (e *env) meet(c *flow.Conn) *flow.Conn {
 	token, err := c.SendToken()
 	e.Must(err)
 	b, err := e.hub.Take(token)
 	e.Must(err)
-	return c, b
+	return b
 }
 
 // ask opens a connection to an echo, has n bytes echoed, and compares them at both ends. The
@@ -219,7 +267,7 @@ func (e *env) ended(c *flow.Conn, reason string) daemon.Record {
 	var found []daemon.Record
 	e.Until("a record of the connection from "+c.Local(), func() bool {
 		found = e.daemon.Records(func(r *daemon.Record) bool {
-			return r.Event == "connection" && r.Client == c.Local()
+			return r.Event == "connection" && isOf(c, r.Client, r.Listener)
 		})
 		return len(found) > 0
 	})
@@ -232,6 +280,13 @@ func (e *env) ended(c *flow.Conn, reason string) daemon.Record {
 			r.ToBackend, r.ToClient, c.Sent(), c.Received())
 	}
 	return r
+}
+
+// isOf says whether a client and a listener are those of a connection. The kernel may give two of a
+// client's connections the same port, if they lead to different ones.
+func isOf(c *flow.Conn, client, listener string) bool {
+	remote := c.Remote()
+	return client == c.Local() && strings.HasSuffix(listener, remote[strings.LastIndexByte(remote, ':'):])
 }
 
 // refused connects, is reset for the given reason, and returns the record of it. The reset may come

@@ -33,7 +33,7 @@ func orders(e *env) {
 	}
 	e.order("log-level", "warning")
 	e.visits(front, 1)
-	e.Until("the first connection has ended", func() bool { return e.shunt(e.admin, "status")[0].Sessions == 0 })
+	e.Until("the first connection has ended", func() bool { return e.shunt("status")[0].Sessions == 0 })
 	e.order("log-level", "info")
 	c, b := e.ask(front, 1000)
 	e.order("drain")

@@ -22,7 +22,7 @@ import (
 // reload changes the configuration, has the daemon read it, and returns what it says has changed.
 func (e *env) reload(apps ...keys) []told {
 	e.configure(apps...)
-	return e.shunt(e.admin, "reload")
+	return e.shunt("reload")
 }
 
 // refusedReload changes the configuration to one that the daemon must refuse, with each of these
@@ -94,7 +94,7 @@ func reloadKeepsFlows(e *env) {
 	if c, b := e.pair(front); b.Name != stays {
 		e.Failf("a new connection from %s reached the target that was removed", c.Local())
 	}
-	if n := len(e.shunt(e.admin, "flows", "--app", "app-5001")); n != 1 {
+	if n := len(e.shunt("flows", "--app", "app-5001")); n != 1 {
 		e.Failf("of the removed app %d flows are told, there is one", n)
 	}
 	for _, f := range flows {
@@ -102,7 +102,7 @@ func reloadKeepsFlows(e *env) {
 		e.ended(f.client, "done")
 	}
 	e.Until("the removed app is gone, and its connections are still counted", func() bool {
-		apps, status := e.shunt(e.admin, "apps"), e.shunt(e.admin, "status")
+		apps, status := e.shunt("apps"), e.shunt("status")
 		return len(apps) == 2 && status[0].Accepted == len(flows)+1
 	})
 	e.Sawf("3 flows went on, of a removed app and to a removed target, too")

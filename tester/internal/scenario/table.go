@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"time"
 
 	"shunt/tester/internal/daemon"
@@ -31,7 +32,7 @@ type scenario struct {
 	scope   scope
 	promise string
 	run     func(*env)
-	engine  string // the only one that promises this; "": all do
+	engines string // the only ones that promise this, parted by blanks; "": all do
 }
 
 var table = []scenario{
@@ -44,6 +45,8 @@ var table = []scenario{
 		"a target that refuses is passed over, found down, and no client notices", deadTarget, ""},
 	{"black_holed_target_costs_no_connection", eachFamily,
 		"a target that never answers is passed over after ConnectTimeout", blackHole, ""},
+	{"first_bytes_survive_failover", everywhere,
+		"what a client sends at once arrives once and exact, whether its first target refuses or never answers", firstBytes, ""},
 	{"unresolvable_name_costs_no_connection", eachFamily,
 		"a name without an address is a target that is down, nothing worse", unresolvable, ""},
 	{"returning_target_is_taken_again", eachFamily,
@@ -63,14 +66,14 @@ var table = []scenario{
 	{"server_speaks_first", everywhere,
 		"a backend's greeting reaches a client that has said nothing", serverFirst, ""},
 	{"reset_arrives_as_reset", everywhere,
-		"a RST from either end is a RST at the other: idle, with data under way, after a half-close", resets, ""},
+		"a RST from either end is a RST at the other: before a byte, idle, with data under way, after a half-close", resets, ""},
 	{"slow_reader_is_bounded", everywhere,
 		"a reader that stops holds back its own sender, within 16 MiB, and nobody else; memory stays", slowReader, ""},
 	{"idle_flow_holds_no_pipe", everywhere,
 		"a connection that has gone quiet after bulk keeps no pipe", idlePipes, ""},
 
 	{"kernel_relays_while_the_daemon_is_stopped", everywhere,
-		"a joined flow moves bytes both ways, exact, while the daemon is not running at all", stoppedDaemon, "sockmap"},
+		"a joined flow moves bytes both ways, exact, while the daemon is not running at all", stoppedDaemon, "sockmap wire"},
 	{"killed_daemon_leaves_nothing_in_the_way", eachFamily,
 		"after kill -9 in the middle of things a new daemon starts at once and serves", killedDaemon, ""},
 
@@ -82,7 +85,7 @@ var table = []scenario{
 	{"too_many_connections_are_refused", once,
 		"over MaxConnections a client gets a RST, until there is room again", tooMany, ""},
 	{"idle_flow_is_closed", everywhere,
-		"IdleTimeout ends a quiet connection by FIN and leaves a busy one", idleTimeout, ""},
+		"IdleTimeout ends a quiet connection, by FIN (by RST on the wire), and leaves a busy one", idleTimeout, ""},
 	{"half_close_timeout", everywhere,
 		"HalfCloseTimeout resets a connection whose other end does not end", halfCloseTimeout, ""},
 	{"out_of_fds_pauses_accept", once,
@@ -90,6 +93,41 @@ var table = []scenario{
 
 	{"flows_are_told_truly", everywhere,
 		"shunt flows and shunt status say what both ends of each connection know", toldTruly, ""},
+
+	// What a connection on the wire needs, stands, and outlives.
+	{"bytes_are_exact_under_loss", everywhere,
+		"0.1, 1 and 5 % lost each way, of large packets and of single segments: every byte arrives", loss, "wire"},
+	{"bytes_are_exact_in_disorder", everywhere,
+		"2 % doubled and 2 % overtaken, of large packets and of single segments: every byte arrives once", disorder, "wire"},
+	{"tiny_windows_and_stalls", everywhere,
+		"readers with small buffers, who then don't read at all, get all of it in the end", tinyWindows, "wire"},
+	{"small_segments", everywhere,
+		"segments of 536 bytes are on the wire; not if the client was told that it may send larger ones", smallSegments, "wire"},
+	{"path_may_shrink", everywhere,
+		"a router's word that a packet is too big reaches who sent it", shrinkingPath, "wire"},
+	{"sequence_numbers_wrap", everywhere,
+		"a stream passes the end of the sequence numbers", wraps, "wire"},
+	{"more_than_4_gib", once,
+		"a stream passes all sequence numbers that there are, and is counted right", wrapsByBytes, "wire"},
+	{"keepalive_is_between_the_ends", everywhere,
+		"an end's keepalive probes are answered by the other end, and no activity for IdleTimeout", keepAlive, "wire"},
+	{"simultaneous_close", everywhere,
+		"FINs that cross on their way end the connection", simultaneousClose, "wire"},
+	{"last_ack_may_carry_bytes", everywhere,
+		"a client whose first bytes come with the handshake's last ACK is on the wire", handshakeBytes, "wire"},
+	{"options_that_the_ends_lack", everywhere,
+		"without SACK or window scaling at an end, or timestamps at both, it is on the wire; else served, with the reason",
+		agreements, "wire"},
+	{"not_for_the_wire", everywhere,
+		"a client or backend on this host, mixed families, \"Wire\": false: served off the wire, with the reason", leftAlone, "wire"},
+	{"flow_is_promoted_under_load", everywhere,
+		"a connection that missed its beginning gets on the wire while both directions are full, exact", promoted, "wire"},
+	{"ended_flows_leave_no_entry", everywhere,
+		"10,000 flows come and go, and the whole table is free again", leavesNothing, "wire"},
+	{"flows_outlive_a_killed_daemon", everywhere,
+		"after kill -9 all go on without a daemon, and the next one adopts them: bytes, timeouts, records", outlivesKill, "wire"},
+	{"flows_outlive_a_stopped_daemon", everywhere,
+		"AtStop: left ones go on and are adopted, drained ones are waited for; wire clear ends what is left", outlivesStop, "wire"},
 
 	{"top_follows_the_daemon", once,
 		"shunt top shows what goes on, fits the terminal as it changes, outlives the daemon, and leaves no trace", liveView, ""},
@@ -133,6 +171,7 @@ var table = []scenario{
 // Options is what a run is about.
 type Options struct {
 	Shunt, Config string
+	Lossy         string // the object file of test/bpf/lossy.bpf.c
 	Engines       []string
 	Unprivileged  bool // run the daemon as nobody
 	Families      []int
@@ -152,10 +191,9 @@ func Run(l *lab.Lab, o Options, report *trial.Report) {
 	for i, engine := range o.Engines {
 		for j, family := range o.Families {
 			for _, s := range table {
-				lastEngine := i == len(o.Engines)-1
+				lastEngine := s.lastOf(o.Engines) == i
 				repeats := s.scope != everywhere && !lastEngine || s.scope == once && j > 0
-				others := s.engine != "" && s.engine != engine
-				if repeats || others || !o.Only.MatchString(s.name) {
+				if repeats || !s.isFor(engine) || !o.Only.MatchString(s.name) {
 					continue
 				}
 				e := env{Options: o, lab: l, engine: engine, family: family, sanitized: sanitized}
@@ -163,6 +201,21 @@ func Run(l *lab.Lab, o Options, report *trial.Report) {
 			}
 		}
 	}
+}
+
+func (s *scenario) isFor(engine string) bool {
+	return s.engines == "" || strings.Contains(" "+s.engines+" ", " "+engine+" ")
+}
+
+// lastOf is the index of the last engine that the scenario is for, or -1.
+func (s *scenario) lastOf(engines []string) int {
+	last := -1
+	for i, engine := range engines {
+		if s.isFor(engine) {
+			last = i
+		}
+	}
+	return last
 }
 
 // try runs one trial.

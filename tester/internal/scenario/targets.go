@@ -166,6 +166,33 @@ func blackHole(e *env) {
 	}
 }
 
+// firstBytes has clients send at once, and more than a window of it, before anybody has answered at the
+// other end.
+func firstBytes(e *env) {
+	const conns, first = 4, 200000
+	good := e.listen(e.at(1), flow.Hold).Name
+	options := keys{"Balance": "round_robin", "ConnectTimeout": "300ms"}
+	e.start(app(front, []string{e.at(2), good}, options), app(front+1, []string{e.blackHole(), good}, options))
+	for port := front; port <= front+1; port++ {
+		e.Parallel(conns, conns, func(int) {
+			c := e.dial(port)
+			token, err := c.SendToken()
+			e.Must(err)
+			sent := e.Go(func() { e.Must(c.Send(first, flow.Steady)) })
+			b, err := e.hub.Take(token)
+			e.Must(err)
+			e.Must(b.Recv(first, flow.Steady))
+			sent()
+			e.carry(c, b, first, flow.Steady)
+			e.ended(c, "done")
+		})
+		name := fmt.Sprintf("app-%d", port)
+		if len(e.records(func(r *daemon.Record) bool { return r.App == name && r.Attempts == 2 })) == 0 {
+			e.Failf("no connection of %s met the bad target first", name)
+		}
+	}
+}
+
 func unresolvable(e *env) {
 	good := e.listen(e.at(1), flow.Echo).Name
 	e.passedOver(20, 4, []string{badTarget + ":9000", good}, keys{})
