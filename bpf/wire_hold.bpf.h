@@ -20,8 +20,6 @@ static __always_inline void hold(struct __sk_buff *skb, struct packet *p)
 {
 	struct wire_hold h = { .since_ns = bpf_ktime_get_coarse_ns(), .ifindex = skb->ifindex };
 
-	if (!packet_load_options(skb, p))
-		return;
 	h.mss = options_mss(&p->h.options, p->options);
 	bpf_map_update_elem(&wire_holds, &p->tuple, &h, BPF_ANY);
 }
@@ -117,7 +115,7 @@ static __always_inline bool send_to_park(struct __sk_buff *skb, __u32 park_ifind
 static __always_inline int park(struct __sk_buff *skb, struct packet *p,
 				const struct wire_settings *s)
 {
-	if (!packet_load_options(skb, p) || !send_to_park(skb, s->park_ifindex)) {
+	if (!send_to_park(skb, s->park_ifindex)) {
 		forget_hold(&p->tuple);
 		count(WIRE_PARK_FAILED);
 		return TC_ACT_UNSPEC;

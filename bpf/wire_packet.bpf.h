@@ -73,7 +73,7 @@ struct headers {
 struct packet {
 	struct headers h;
 	struct wire_tuple tuple;
-	__u32 options; /* bytes; they are read by packet_load_options() */
+	__u32 options; /* bytes */
 	__u32 payload; /* bytes; what GRO has made of many packets is one */
 	bool is_ipv6;
 	bool is_malformed; /* a length contradicts another: nothing but the tuple is valid */
@@ -106,15 +106,26 @@ static __always_inline __u32 tcp_offset(const struct packet *p)
 	return ETH_HLEN + ip_bytes(p);
 }
 
-/* Reads IP and TCP header at once; what is no TCP may be shorter than that. */
+/* Reads what there is of the headers, options included, at once: each read is a call. */
+static __always_inline bool load_headers(struct __sk_buff *skb, void *out, __u32 least, __u32 most)
+{
+	__u32 n = skb->len - ETH_HLEN;
+
+	barrier_var(n);
+	if (n < least)
+		return false;
+	if (n > most)
+		n = most;
+	return !bpf_skb_load_bytes(skb, ETH_HLEN, out, n);
+}
+
 static __always_inline enum packet_kind packet_parse_v4(struct __sk_buff *skb, struct packet *p)
 {
 	const struct iphdr *ip = &p->h.v4;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &p->h.v4, sizeof(p->h.v4) + sizeof(p->h.tcp)) &&
-	    bpf_skb_load_bytes(skb, ETH_HLEN, &p->h.v4, sizeof(p->h.v4) + 8))
-		return PACKET_OTHER;
-	if (ip->version != 4)
+	if (!load_headers(skb, &p->h.v4, sizeof(p->h.v4),
+			  sizeof(p->h.v4) + sizeof(p->h.tcp) + TCP_OPTIONS_MAX_BYTES) ||
+	    ip->version != 4)
 		return PACKET_OTHER;
 	if (ip->protocol == IPPROTO_ICMP && ip->ihl == 5)
 		return PACKET_ICMP;
@@ -133,10 +144,9 @@ static __always_inline enum packet_kind packet_parse_v6(struct __sk_buff *skb, s
 {
 	const struct ipv6hdr *ip = &p->h.v6;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &p->h.v6, sizeof(p->h.v6) + sizeof(p->h.tcp)) &&
-	    bpf_skb_load_bytes(skb, ETH_HLEN, &p->h.v6, sizeof(p->h.v6) + 8))
-		return PACKET_OTHER;
-	if (ip->version != 6)
+	if (!load_headers(skb, &p->h.v6, sizeof(p->h.v6),
+			  sizeof(p->h.v6) + sizeof(p->h.tcp) + TCP_OPTIONS_MAX_BYTES) ||
+	    ip->version != 6)
 		return PACKET_OTHER;
 	switch (ip->nexthdr) {
 	case IPPROTO_TCP:
@@ -192,20 +202,6 @@ static __always_inline enum packet_kind packet_parse(struct __sk_buff *skb, stru
 	p->tuple.dport = p->h.tcp.dest;
 	packet_measure(skb, p);
 	return PACKET_TCP;
-}
-
-/* Of a packet that is not malformed. The TCP header is read again with them, since the verifier of
- * older kernels does not believe that n > 0. */
-static __always_inline bool packet_load_options(struct __sk_buff *skb, struct packet *p)
-{
-	__u32 n = p->options;
-
-	if (!n)
-		return true;
-	barrier_var(n);
-	if (n > TCP_OPTIONS_MAX_BYTES)
-		return false;
-	return !bpf_skb_load_bytes(skb, tcp_offset(p), &p->h.tcp, sizeof(p->h.tcp) + n);
 }
 
 static __always_inline void tuple_reverse(const struct wire_tuple *t, struct wire_tuple *out)

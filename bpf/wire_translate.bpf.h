@@ -133,7 +133,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct packet *p,
 		return answer_with_reset(skb, p, o);
 	if (is_lost_for_test(s))
 		return drop(WIRE_DROPPED_FOR_TEST);
-	if (!packet_load_options(skb, p) || !translate(skb, p, leg, &was))
+	if (!translate(skb, p, leg, &was))
 		return drop(WIRE_DROPPED_MALFORMED);
 	if (READ_ONCE(leg->slot) != slot)
 		return drop(WIRE_DROPPED_GONE);
