@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -203,6 +204,14 @@ static void expect_refusal(struct pair *p, enum wire_refusal expected)
 	}
 }
 
+/* Until what the peer has sent is in. */
+static void wait_for(int fd, short event)
+{
+	struct pollfd p = { .fd = fd, .events = event };
+
+	assert_int_equal(poll(&p, 1, 5000), 1);
+}
+
 struct numbers {
 	uint32_t snd, rcv;
 	uint32_t ts_min, ts_max; /* between which the peer's last TSval is */
@@ -324,6 +333,7 @@ static void what_holds_bytes_is_not_dry(void **state)
 	p = open_pair(*state);
 	for (int side = 0; side < 2; side++) {
 		assert_int_equal(send(p.side[side].peer, "x", 1, 0), 1); /* not read */
+		wait_for(p.side[side].proxy, POLLIN);
 		expect_refusal(&p, WIRE_NOT_DRY);
 		assert_int_equal(recv(p.side[side].proxy, &byte, 1, 0), 1);
 		/* Not acknowledged: the peer's window closes. */
@@ -349,7 +359,8 @@ static void a_leg_without_an_established_socket_is_refused(void **state)
 		p.side[side].leg.sport ^= 0xffff;
 		expect_refusal(&p, WIRE_NO_SOCKET);
 		p.side[side].leg.sport ^= 0xffff;
-		shutdown(p.side[side].peer, SHUT_WR); /* its FIN is in */
+		shutdown(p.side[side].peer, SHUT_WR);
+		wait_for(p.side[side].proxy, POLLRDHUP);
 		expect_refusal(&p, WIRE_NO_SOCKET);
 		close_pair(&p);
 	}
