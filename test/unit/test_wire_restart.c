@@ -44,7 +44,7 @@ static void serve(void **state)
 	const struct daemon *d = *state;
 	const struct addr front = front_address(d->family);
 	static struct flow flows[FLOWS];
-	struct bench b = { .family = d->family };
+	struct bench b = { .family = d->family, .ring_index = 1 };
 
 	wire_start(&b, pinned);
 	b.front = listen_at(LAB_PROXY, &front);
@@ -146,6 +146,7 @@ static void close_all(struct bench *b, struct flow flows[FLOWS])
 static void open_without_daemon(struct bench *b, int family)
 {
 	*b = (struct bench){ .family = family, .rng = SEED, .front = -1, .rear = -1 };
+	b->ring_index = WIRE_RING_KEEPER;
 	go_to(LAB_PROXY);
 }
 
@@ -264,6 +265,23 @@ static void assert_not_taken_twice(struct bench *b, const struct adopted *a)
 		wire_give(b->wire, taken[--n], clock_ns());
 }
 
+/* The daemon before listened there, and its connections were held. */
+static void assert_nobody_listens(struct bench *b)
+{
+	const struct addr front = front_address(b->family);
+	struct wire_tuple leg;
+	struct flow f;
+
+	b->front = listen_at(LAB_PROXY, &front);
+	flow_init(&f);
+	f.outer[CLIENT] = start_connect(LAB_CLIENT, &front);
+	WAIT_FOR(b, (f.inner[CLIENT] = try_accept(b->front)) >= 0);
+	assert_true(wire_leg_of(f.inner[CLIENT], &leg));
+	assert_false(wire_is_held(b->wire, &leg, NULL));
+	flow_close(b, &f);
+	close_fd(&b->front);
+}
+
 static void the_next_daemon_adopts_them(void **state)
 {
 	const struct variant *v = *state;
@@ -284,8 +302,9 @@ static void the_next_daemon_adopts_them(void **state)
 	assert_int_equal(wire_capacity(b.wire), FLOWS_MAX);
 	exchange_a_part(&b, flows);
 	a.b = &b;
-	assert_int_equal(wire_adopt(b.wire, 1, note_adopted, &a), FLOWS);
+	assert_int_equal(wire_adopt(b.wire, WIRE_RING_KEEPER, note_adopted, &a), FLOWS);
 	assert_int_equal(a.n, FLOWS);
+	assert_nobody_listens(&b);
 	assert_not_taken_twice(&b, &a);
 	for (size_t i = 0; i < FLOWS; i++)
 		assert_false(port_is_free(wire_flow(b.wire, a.flows[i])));
@@ -321,12 +340,12 @@ static void flows_are_left_and_killed_later(void **state)
 	exchange_a_part(&b, flows);
 	wire_start(&b, pinned);
 	a.b = &b;
-	assert_int_equal(wire_adopt(b.wire, 1, note_adopted, &a), FLOWS);
+	assert_int_equal(wire_adopt(b.wire, WIRE_RING_KEEPER, note_adopted, &a), FLOWS);
 	wire_stop(&b, true);
 	exchange_a_part(&b, flows);
 	wire_start(&b, pinned);
 	a.n = 0;
-	assert_int_equal(wire_adopt(b.wire, 1, note_adopted, &a), FLOWS);
+	assert_int_equal(wire_adopt(b.wire, WIRE_RING_KEEPER, note_adopted, &a), FLOWS);
 	for (size_t i = 0; i < FLOWS; i++)
 		wire_kill(b.wire, a.flows[i]);
 	for (size_t i = 0; i < FLOWS; i++)
@@ -360,6 +379,33 @@ static void clearing_ends_flows(void **state)
 					     (errno == ECONNRESET || errno == EPIPE));
 	close_all(&b, flows);
 	assert_int_equal(wire_clear(PIN_FOLDER), 0);
+}
+
+static bool has_filter(const char *device)
+{
+	char command[96];
+
+	snprintf(command, sizeof(command), "tc filter show dev %s ingress | grep -q wire_forward",
+		 device);
+	return !system(command); /* NOLINT(cert-env33-c) */
+}
+
+/* Before Linux 6.6 what is attached is a filter, which no pin keeps and no unlinking removes. */
+static void clearing_removes_filters(void **state)
+{
+	struct bench b;
+	size_t devices;
+
+	(void)state;
+	NEED_WIRE();
+	open_without_daemon(&b, AF_INET);
+	devices = count_devices();
+	b.no_tcx = true;
+	wire_start(&b, pinned);
+	wire_stop(&b, true);
+	assert_true(has_filter("client") && has_filter("backend"));
+	assert_int_equal(wire_clear(PIN_FOLDER), 0);
+	assert_nothing_is_left(&b, devices);
 }
 
 static void one_process_has_the_pins(void **state)
@@ -451,7 +497,7 @@ static void half_a_flow_is_cleaned_up(void **state)
 	wire_stop(&b, true);
 	wire_start(&b, pinned);
 	a.b = &b;
-	assert_int_equal(wire_adopt(b.wire, 1, note_adopted, &a), 0);
+	assert_int_equal(wire_adopt(b.wire, WIRE_RING_KEEPER, note_adopted, &a), 0);
 	assert_int_equal(wire_take(b.wire, clock_ns()), 0);
 	assert_int_not_equal(wire_flow(b.wire, 0)->generation, generation);
 	wire_stop(&b, false);
@@ -494,6 +540,7 @@ int main(void)
 		BOTH_FAMILIES(the_next_daemon_adopts_them),
 		BOTH_FAMILIES(flows_are_left_and_killed_later),
 		cmocka_unit_test(clearing_ends_flows),
+		cmocka_unit_test(clearing_removes_filters),
 		cmocka_unit_test(one_process_has_the_pins),
 		cmocka_unit_test(another_version_is_refused),
 		cmocka_unit_test(half_of_the_pins_are_in_nobodys_way),

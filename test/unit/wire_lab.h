@@ -54,6 +54,8 @@ struct bench {
 	struct wire *wire;
 	struct wire_devices *devices;
 	struct wire_ring *ring;
+	uint32_t ring_index;
+	bool no_tcx; /* see wire_devices.h */
 	int family;
 	int front, rear; /* listeners: the proxy's and the backend's */
 	uint64_t rng;
@@ -219,7 +221,11 @@ static inline void on_event(void *arg, const struct wire_event *event)
 static inline void wire_start(struct bench *b, struct wire_conf conf)
 {
 	static char *const names[] = { "client", "backend" };
-	struct wire_devices_conf devices = { .names = names, .n_names = ARRAY_SIZE(names) };
+	struct wire_devices_conf devices = {
+		.names = names,
+		.n_names = ARRAY_SIZE(names),
+		.no_tcx = b->no_tcx,
+	};
 	char why[256] = "";
 
 	go_to(LAB_PROXY);
@@ -232,7 +238,7 @@ static inline void wire_start(struct bench *b, struct wire_conf conf)
 	if (wire_devices_open(&devices, &b->devices, why, sizeof(why)))
 		fail_msg("%s", why);
 	wire_devices_update(b->devices);
-	assert_int_equal(wire_ring_open(b->wire, 1, on_event, b, &b->ring), 0);
+	assert_int_equal(wire_ring_open(b->wire, b->ring_index, on_event, b, &b->ring), 0);
 }
 
 static inline void wire_stop(struct bench *b, bool leave)
@@ -370,7 +376,8 @@ static inline void flow_take(struct bench *b, struct flow *f)
 
 static inline enum wire_refusal flow_try_join(struct bench *b, struct flow *f, bool must_be_seen)
 {
-	return wire_join(b->wire, (uint32_t)f->index, f->inner, 1, must_be_seen, &f->request);
+	return wire_join(b->wire, (uint32_t)f->index, f->inner, b->ring_index, must_be_seen,
+			 &f->request);
 }
 
 static inline void flow_join(struct bench *b, struct flow *f)
