@@ -103,8 +103,11 @@ void wire_kill(struct wire *w, uint32_t flow);
 /* The flow has ended: notes it, so that a later daemon does not log it again; it lingers from now
  * on, for WIRE_LINGER_NS. */
 void wire_end(struct wire *w, uint32_t flow, uint64_t now_ns);
-/* Removes a flow that has lingered, or was taken and not joined: it is free again. Its sockets are
- * to be closed after this. */
+/*
+ * Removes a flow that has lingered, or was taken and not joined: it is free again. Until it ends
+ * its socket to the backend has to stay open, for the local port; if a connection gets that port
+ * while the flow lingers, the program makes way for it.
+ */
 void wire_give(struct wire *w, uint32_t flow, uint64_t now_ns);
 /* Routes have changed: looks up by which device each joined leg leaves now. Legs that changed. */
 size_t wire_reroute(struct wire *w);
