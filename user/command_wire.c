@@ -56,7 +56,7 @@ int command_wire(const struct command *c, int argc, char **argv)
 			return EXIT_FAILURE;
 		pins = config->wire.pins;
 	}
-	status = *pins ? clear(pins) : EXIT_SUCCESS;
+	status = pins && *pins ? clear(pins) : EXIT_SUCCESS;
 	config_free(config);
 	return status;
 }

@@ -42,18 +42,18 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_ADOPTED] = "a daemon before this one has joined its connections",
 	[ENGINE_WIRE_OFF] = "the wire is not available on this host",
 	[ENGINE_WIRE_NOT_HELD] =
-		"not on the wire: the client is on this host, or its packets come in "
-		"by a device without the wire's program",
+		("not on the wire: the client is on this host, or its packets come in "
+		 "by a device without the wire's program"),
 	[ENGINE_WIRE_NOT_SEEN] =
-		"not on the wire: the backend is on this host, or its packets come "
-		"in by a device without the wire's program",
+		("not on the wire: the backend is on this host, or its packets come "
+		 "in by a device without the wire's program"),
 	[ENGINE_WIRE_NOT_DRY] = "not on the wire: bytes reached a socket before it could be joined",
 	[ENGINE_WIRE_NO_SOCKET] = "not on the wire: one of its ends had begun to close",
 	[ENGINE_WIRE_FAMILIES] = "not on the wire: one end speaks IPv4, the other IPv6",
 	[ENGINE_WIRE_TIMESTAMPS] = "not on the wire: only one end uses TCP timestamps",
 	[ENGINE_WIRE_ECN] = "not on the wire: only one end uses ECN",
-	[ENGINE_WIRE_MSS] = "not on the wire: the backend takes only smaller segments than the "
-			    "client was told",
+	[ENGINE_WIRE_MSS] = ("not on the wire: the backend takes only smaller segments than the "
+			     "client was told"),
 	[ENGINE_WIRE_NO_ROUTE] = "not on the wire: the kernel has no route to one of its ends",
 	[ENGINE_WIRE_NO_SLOT] = "not on the wire: its table is full",
 };

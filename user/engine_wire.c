@@ -233,8 +233,8 @@ static void on_linger(struct timer *t)
 	struct wire_share *s = container_of(t, struct wire_share, linger);
 	uint64_t now = s->pools->loop->now_ns;
 
-	while (!list_empty(&s->lingering)) {
-		struct joint *j = list_entry(s->lingering.next, struct joint, link);
+	list_for_each_safe(e, &s->lingering) {
+		struct joint *j = list_entry(e, struct joint, link);
 
 		if (j->linger_until_ns > now) {
 			timer_arm(&s->pools->loop->timers, &s->linger, j->linger_until_ns);

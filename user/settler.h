@@ -38,6 +38,6 @@ void settler_close(struct settler *s);
 int settler_desk_open(struct settler_desk *d, struct settler *s, struct loop *loop) must_check;
 void settler_desk_close(struct settler_desk *d); /* takes a zeroed one, too */
 
-void settler_ask(struct settler_desk *d, struct settling *s);
+void settler_ask(struct settler_desk *d, struct settling *q);
 
 #endif

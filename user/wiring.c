@@ -57,7 +57,8 @@ static struct addresses listeners_of(const struct app_list *apps)
 			addr_set_port(at, conf->ports[k % conf->n_ports]);
 		}
 	}
-	qsort(all.list, all.n, sizeof(*all.list), compare);
+	if (all.n)
+		qsort(all.list, all.n, sizeof(*all.list), compare);
 	return all;
 }
 

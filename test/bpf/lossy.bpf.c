@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A bad network for the tests: a TC program at a device's egress that loses, doubles or delays some
- * packets, each section in its own measure. A delayed packet goes to the class 1:2 of the device's HTB,
- * which the test has made slow, and so others overtake it.
+ * packets, each section in its own measure. A delayed packet goes to the class 1:2 of the device's
+ * HTB, which the test has made slow, and so others overtake it.
  */
 #include "vmlinux.h"
 
