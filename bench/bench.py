@@ -37,6 +37,7 @@ SYSCTLS = {
 # By route, as a namespace may only choose by sysctl what the host lets everybody use.
 CONGESTION = ("congctl", "cubic")
 START_TIMEOUT_S = 10
+READY_PORT_OFFSET = 1000
 CONNECTIONS_MAX = 4000
 RATIO_TO = "haproxy"
 
@@ -117,6 +118,7 @@ class Contender:
     def __init__(self, name, ip, ports):
         self.name, self.ip = name, ip
         self.echo_port, self.iperf_port = ports
+        self.ready_port = self.echo_port  # what is open when it is ready
         self.process = None
 
     def cpu_seconds(self):
@@ -174,7 +176,10 @@ stream {{
 
 def shunt_command(contender, directory, args):
     config = directory / f"{contender.name}.json"
-    config.write_text(json.dumps({"Log": {"Access": False}, "Apps": [
+    # Its HTTP port is opened when all else is ready: it listens for clients before it has tried its engines.
+    contender.ready_port = contender.echo_port + READY_PORT_OFFSET
+    admin = {"Socket": "", "Http": contender.ready_port}
+    config.write_text(json.dumps({"Log": {"Access": False}, "Admin": admin, "Apps": [
         {"Name": name, "Listen": [PROXY_IP], "Ports": [port], "Targets": [f"{BACKEND_IP}:{target}"]}
         for name, port, target in (("echo", contender.echo_port, ECHO_PORT),
                                    ("iperf", contender.iperf_port, IPERF_PORT))]}, indent=2))
@@ -188,6 +193,7 @@ COMMANDS = {
     "nginx": nginx_command,
     "shunt-copy": shunt_command,
     "shunt-splice": shunt_command,
+    "shunt-wire": shunt_command,
     "shunt-auto": shunt_command,
 }
 
@@ -209,7 +215,7 @@ def start_contenders(stack, args, directory, log):
         contender = Contender(name, PROXY_IP, (7100 + 2 * i, 7101 + 2 * i))
         command = COMMANDS[name](contender, directory, args)
         contender.process = start(stack, PROXY, command, log)
-        wait_for_ports(PROXY, {contender.echo_port, contender.iperf_port}, contender.process)
+        wait_for_ports(PROXY, {contender.echo_port, contender.iperf_port, contender.ready_port}, contender.process)
         contenders.append(contender)
     return contenders
 
