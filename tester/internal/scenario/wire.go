@@ -33,8 +33,8 @@ func (e *env) served(c *flow.Conn, why string) {
 // agreements takes away what the ends have by default, with some packets lost, so that it is missed.
 func agreements(e *env) {
 	const timestamps = "only one end uses TCP timestamps"
-	client, backend := []*lab.NS{e.lab.Client}, []*lab.NS{e.lab.Backend}
-	both := append(client, backend...)
+	both := e.ends()
+	client, backend := both[:1], both[1:]
 	e.offWire = true
 	e.serveAdmin()
 	e.start(app(front, e.backends(1, flow.Hold), nil))
@@ -78,6 +78,9 @@ func leftAlone(e *env) {
 	mixed := e.listen(net.JoinHostPort(lab.Addr(theOther-e.family, lab.BackendNet, lab.FirstHost), "9000"), flow.Hold)
 	e.start(app(front, good, nil), app(front+1, good, keys{"Wire": false}),
 		app(front+2, []string{here.Name}, nil), app(front+3, []string{mixed.Name}, nil))
+	if !e.onWire {
+		e.Skipf("the wire is off")
+	}
 	e.served(e.dial(front), "")
 	e.served(e.dial(front+1), "every flow starts here")
 	e.served(e.dial(front+2), "the backend is on this host")
@@ -182,7 +185,6 @@ func leavesNothing(e *env) {
 // directions full until it is joined, and after.
 func promoted(e *env) {
 	const after = 8 * mib
-	e.offWire = true // the last that is seen of it in the log is the engine at its end, which is looked at below
 	e.serveAdmin()
 	e.launch(e.configure(app(front, e.backends(1, flow.Hold), nil)))
 	var c *flow.Conn
@@ -222,8 +224,6 @@ func promoted(e *env) {
 		wait()
 	}
 	e.Must(flow.Match(c, b))
-	if r := e.ended(c, "done"); r.Engine != "wire" {
-		e.Failf("the record says engine %q", r.Engine)
-	}
+	e.ended(c, "done")
 	e.Sawf("after %.1f MiB, of %.1f MiB", float64(before)/mib, float64(c.Sent()+c.Received())/mib)
 }
