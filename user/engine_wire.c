@@ -439,8 +439,14 @@ static void on_event(void *arg, const struct wire_event *event)
 
 static void on_ring(struct watch *watch, uint32_t events)
 {
+	struct wire_share *s = container_of(watch, struct wire_share, ring_watch);
+
 	(void)events;
-	wire_ring_consume(container_of(watch, struct wire_share, ring_watch)->ring);
+	if (wire_ring_consume(s->ring))
+		return;
+	for (uint32_t flow = 0; flow < wire_capacity(s->wire); flow++)
+		if (s->relays[flow])
+			s->pools->wake(s->relays[flow]);
 }
 
 static void on_park(struct watch *watch, uint32_t events)

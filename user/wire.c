@@ -18,8 +18,7 @@
 #include "wire_leg.h"
 #include "wire_maps.h"
 
-/* Ends of flows between two looks at a ring. Of those that find no room the owner learns by looking
- * at their states. */
+/* What a ring has room for between two looks at it; see wire_ring_consume(). */
 #define RING_ENTRIES 2000
 /* What a BPF_PROG_TEST_RUN wants in front of the request. */
 #define REQUEST_OFFSET (14 + 20)
@@ -36,6 +35,7 @@ struct wire_ring {
 	struct bpf_ring *ring;
 	wire_event_fn on_event;
 	void *arg;
+	size_t told; /* by the last look at it */
 };
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -494,8 +494,9 @@ size_t wire_adopt(struct wire *w, uint32_t ring, void (*each)(void *arg, uint32_
 
 static void on_ring_entry(void *arg, const void *entry, size_t size)
 {
-	const struct wire_ring *r = arg;
+	struct wire_ring *r = arg;
 
+	r->told++;
 	if (size == sizeof(struct wire_event))
 		r->on_event(r->arg, entry);
 }
@@ -522,9 +523,12 @@ int wire_ring_fd(const struct wire_ring *r)
 	return bpf_ring_fd(r->ring);
 }
 
-void wire_ring_consume(struct wire_ring *r)
+/* What found no room, found so many that had not been consumed yet, and all of them are now. */
+bool wire_ring_consume(struct wire_ring *r)
 {
+	r->told = 0;
 	bpf_ring_consume(r->ring);
+	return r->told < RING_ENTRIES;
 }
 
 void wire_ring_close(struct wire_ring *r)

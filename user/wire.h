@@ -128,7 +128,9 @@ typedef void (*wire_event_fn)(void *arg, const struct wire_event *event);
 int wire_ring_open(struct wire *w, uint32_t ring, wire_event_fn on_event, void *arg,
 		   struct wire_ring **out) must_check; /* 0 or -errno */
 int wire_ring_fd(const struct wire_ring *r);
-void wire_ring_consume(struct wire_ring *r);
+/* False: there were so many that others may have found no room; what they would have told, the
+ * states of the ring's flows say. */
+bool wire_ring_consume(struct wire_ring *r);
 void wire_ring_close(struct wire_ring *r); /* takes NULL */
 
 #endif
