@@ -7,20 +7,16 @@
  */
 #include "config.h"
 
-#include <ctype.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "config_admin.h"
 #include "config_json.h"
 #include "config_ports.h"
 #include "config_read.h"
+#include "config_target.h"
 #include "config_wire.h"
 
 #define APP_NAME_MAX_CHARS 64
-#define READ_FIRST_BYTES 65536u
 #define KEEPALIVE_MAX_MS (9u * 3600 * 1000) /* TCP_KEEPIDLE takes 32767 s */
 
 struct parser {
@@ -41,7 +37,7 @@ static struct parser *parser_of(struct reader *r)
 }
 
 static key_reader read_log, read_sockmap, read_wire, read_admin, read_defaults, note_apps,
-	read_name, read_ports, read_targets, read_listen, read_address;
+	read_name, read_ports, read_listen;
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -91,12 +87,6 @@ static const struct key app_keys[] = {
 	  .offset = offsetof(struct app_conf, keepalive_ms) },
 	{ "MaxConnections", read_uint, .offset = offsetof(struct app_conf, max_connections),
 	  .max = UINT32_MAX },
-};
-
-static const struct key target_keys[] = {
-	{ "Address", read_address, .required = true, .must = "a string \"host:port\"" },
-	{ "Weight", read_uint, .offset = offsetof(struct target_conf, weight), .min = 1,
-	  .max = CONFIG_WEIGHT_MAX },
 };
 
 static const struct key log_keys[] = {
@@ -163,16 +153,11 @@ static const struct object_kind defaults_kind = {
 	ARRAY_SIZE(app_keys) - APP_KEYS_WITHOUT_DEFAULT,
 };
 static const struct object_kind app_kind = { "Apps[]", app_keys, ARRAY_SIZE(app_keys) };
-static const struct object_kind target_kind = {
-	"Apps[].Targets[]",
-	target_keys,
-	ARRAY_SIZE(target_keys),
-};
 _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep track of each");
 
 const struct object_kind *const config_kinds[] = {
 	&root_kind,  &log_kind,      &sockmap_kind, &wire_kind,
-	&admin_kind, &defaults_kind, &app_kind,     &target_kind,
+	&admin_kind, &defaults_kind, &app_kind,     &config_target_kind,
 };
 const size_t n_config_kinds = ARRAY_SIZE(config_kinds);
 
@@ -249,71 +234,6 @@ static void read_listen(struct reader *r, const struct key *key, const struct js
 		seen[app->n_listen++] = (struct mention){ xstrdup(text), element->at };
 	}
 	reader_refuse_repeats(r, seen, app->n_listen, "Listen address");
-}
-
-static void set_target(struct reader *r, const char *what, const struct json *v,
-		       struct target_conf *t)
-{
-	char shown[QUOTED_MAX];
-	const char *why;
-
-	if (!reader_type(r, v, what, cJSON_String, "\"host:port\""))
-		return;
-	if (host_port_parse(v->item->valuestring, &t->at, &why)) {
-		reader_fail(r, v->at, "%s %s: %s", what, quoted(shown, v->item->valuestring), why);
-		return;
-	}
-	t->text = xstrdup(v->item->valuestring);
-	t->is_literal = !addr_parse_host(t->at.host, &t->addr);
-	if (t->is_literal)
-		addr_set_port(&t->addr, t->at.port);
-}
-
-static void read_address(struct reader *r, const struct key *key, const struct json *v,
-			 void *target)
-{
-	set_target(r, key->name, v, target);
-}
-
-/* The same for targets that mean the same: literals in one form, names in lower case. */
-static char *target_identity(const struct target_conf *t)
-{
-	char text[MAX(ADDR_TEXT_MAX, HOST_NAME_MAX_CHARS + sizeof(".:65535"))];
-	size_t len = strlen(t->at.host);
-
-	if (t->is_literal)
-		return xstrdup(addr_format(&t->addr, text));
-	if (len && t->at.host[len - 1] == '.')
-		len--;
-	snprintf(text, sizeof(text), "%.*s:%u", (int)len, t->at.host, t->at.port);
-	for (char *c = text; *c; c++)
-		*c = (char)tolower((unsigned char)*c);
-	return xstrdup(text);
-}
-
-static void read_targets(struct reader *r, const struct key *key, const struct json *v, void *field)
-{
-	struct app_conf *app = field;
-	struct mention *seen;
-	size_t n, n_seen = 0;
-
-	if (!reader_filled_array(r, key, v))
-		return;
-	n = (size_t)cJSON_GetArraySize(v->item);
-	app->targets = xcalloc(n, sizeof(*app->targets));
-	seen = xcalloc(n, sizeof(*seen));
-	json_for_each(element, v) {
-		struct target_conf *t = &app->targets[app->n_targets++];
-
-		t->weight = 1;
-		if (cJSON_IsObject(element->item))
-			read_object(r, element, &target_kind, t);
-		else
-			set_target(r, "target", element, t);
-		if (t->text)
-			seen[n_seen++] = (struct mention){ target_identity(t), element->at };
-	}
-	reader_refuse_repeats(r, seen, n_seen, "target");
 }
 
 static void read_section(struct reader *r, const struct key *key, const struct json *v,
@@ -483,61 +403,6 @@ struct config *config_parse(const char *text, size_t len, const struct config_vo
 	return NULL;
 }
 
-/* Takes *len = 0. 0 with *text to be freed, or -errno; -EFBIG without reading on. */
-static int read_all(int fd, char **text, size_t *len)
-{
-	size_t size = READ_FIRST_BYTES;
-	ssize_t n;
-
-	*text = xcalloc(size, 1);
-	while ((n = read(fd, *text + *len, size - *len)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			break;
-		*len += (size_t)n;
-		if (*len > CONFIG_FILE_MAX_BYTES)
-			break;
-		if (*len == size) {
-			size = MIN(2 * size, CONFIG_FILE_MAX_BYTES + 1);
-			*text = xreallocarray(*text, size, 1);
-		}
-	}
-	if (!n)
-		return 0;
-	n = n < 0 ? -errno : -EFBIG;
-	free(*text);
-	*text = NULL;
-	return (int)n;
-}
-
-struct config *config_load(const char *path, const struct config_vocabulary *v,
-			   struct config_errors *errors)
-{
-	struct reader r = { .words = v, .errors = errors };
-	bool is_stdin = !strcmp(path, "-");
-	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-	struct config *c = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	int err;
-
-	*errors = (struct config_errors){ 0 };
-	err = fd < 0 ? -errno : read_all(fd, &text, &len);
-	if (!err)
-		c = config_parse(text, len, v, errors);
-	else if (err == -EFBIG)
-		reader_fail(&r, (struct json_pos){ 0, 0 }, "is larger than %u MiB, must be smaller",
-			    CONFIG_FILE_MAX_BYTES >> 20);
-	else
-		reader_fail(&r, (struct json_pos){ 0, 0 },
-			    "cannot be read, must be a JSON file: %s", strerror(-err));
-	free(text);
-	if (fd >= 0 && !is_stdin)
-		close(fd);
-	return c;
-}
-
 void app_conf_free(struct app_conf *app)
 {
 	for (size_t i = 0; i < app->n_targets; i++)
@@ -562,13 +427,6 @@ void config_free(struct config *c)
 	free(c->admin_socket);
 	free(c->log.file);
 	free(c);
-}
-
-int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size)
-{
-	if (!e->line)
-		return snprintf(buf, size, "%s: %s", file, e->text);
-	return snprintf(buf, size, "%s:%u:%u: %s", file, e->line, e->column, e->text);
 }
 
 void config_errors_free(struct config_errors *errors)

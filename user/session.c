@@ -9,10 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "balancer.h"
-#include "log.h"
 #include "net.h"
 #include "session_log.h"
+#include "session_target.h"
 
 #define SIDE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
 
@@ -81,109 +80,6 @@ static void update_timer(struct session *s)
 
 static void start_relaying(struct session *s);
 
-static void leave_backend(struct session *s)
-{
-	if (s->counts_at_backend)
-		atomic_fetch_sub(&s->backend->active, 1);
-	s->counts_at_backend = false;
-}
-
-static void enter_backend(struct session *s, uint32_t picked)
-{
-	struct backend *b = s->app->backends[picked];
-
-	s->backend = b;
-	s->picked = picked;
-	s->counts_at_backend = true;
-	atomic_fetch_add(&b->active, 1);
-	backend_walk_begin(b, &s->walk);
-	if (s->attempts++)
-		atomic_fetch_add_explicit(&s->app->shared->failovers, 1, memory_order_relaxed);
-}
-
-/* 0 or -ENOMEM. */
-static int mark_tried(struct session *s)
-{
-	if (!s->tried)
-		s->tried = calloc((s->app->n_backends + 63) / 64, sizeof(*s->tried));
-	if (!s->tried)
-		return -ENOMEM;
-	s->tried[s->picked / 64] |= 1ull << (s->picked % 64);
-	return 0;
-}
-
-static bool walk_on(struct session *s, bool even_down)
-{
-	uint64_t trial_ns = s->app->conf->connect_timeout_ms * NSEC_PER_MSEC;
-
-	return backend_walk_next(s->backend, &s->walk, even_down, s->ctx->loop->now_ns, trial_ns,
-				 &s->endpoint);
-}
-
-static int pick_backend(struct session *s, bool even_down)
-{
-	struct pick p = {
-		.client = &s->client,
-		.tried = s->tried,
-		.even_down = even_down,
-		.now_ns = s->ctx->loop->now_ns,
-		.rng = &s->ctx->rng,
-	};
-
-	return s->app->balancer->pick(s->app, &p);
-}
-
-/*
- * The next place to connect to: another address of this backend, then another backend. What is
- * marked down comes only when nothing else is left, for a mark can be wrong. False: all have been
- * tried.
- */
-static bool choose_endpoint(struct session *s)
-{
-	bool may_change = s->attempts <= s->app->conf->connect_retries;
-	int i = -1;
-
-	if (s->backend && walk_on(s, false))
-		return true;
-	if (s->backend && mark_tried(s))
-		return false;
-	if (may_change)
-		i = pick_backend(s, false);
-	if (i < 0 && s->backend && walk_on(s, true))
-		return true;
-	if (i < 0 && may_change)
-		i = pick_backend(s, true);
-	if (i < 0)
-		return false;
-	leave_backend(s);
-	enter_backend(s, (uint32_t)i);
-	return walk_on(s, false) || walk_on(s, true);
-}
-
-static void log_backend_state(const struct session *s, enum log_level level, const char *event)
-{
-	struct log_record r;
-	char text[ADDR_TEXT_MAX];
-
-	if (!log_enabled(level))
-		return;
-	log_record_begin(&r, level, event);
-	log_record_str(&r, "app", s->app->conf->name);
-	log_record_str(&r, "target", s->backend->text);
-	log_record_str(&r, "address", addr_format(&s->endpoint.addr, text));
-	if (level == LOG_LEVEL_WARNING)
-		log_record_str(&r, "error", strerror(s->connect_error));
-	log_record_end(&r);
-}
-
-static void note_connect_failure(struct session *s, int error)
-{
-	s->connect_error = error;
-	if (backend_report_failure(s->backend, &s->endpoint, s->ctx->loop->now_ns,
-				   rng_next(&s->ctx->rng)))
-		log_backend_state(s, LOG_LEVEL_WARNING, "backend_down");
-}
-
 /* Is it this host that can't, whatever the backend? */
 static bool is_local_shortage(int error)
 {
@@ -226,7 +122,7 @@ static void connect_next(struct session *s)
 {
 	struct side *backend = &s->relay.side[BACKEND];
 
-	while (choose_endpoint(s)) {
+	while (session_target_next(s)) {
 		int fd = start_connect(s), rc;
 
 		if (fd < 0 && is_local_shortage(-fd)) {
@@ -234,7 +130,7 @@ static void connect_next(struct session *s)
 			break;
 		}
 		if (fd < 0) {
-			note_connect_failure(s, -fd);
+			session_target_failed(s, -fd);
 			continue;
 		}
 		rc = loop_add(s->ctx->loop, &backend->watch, fd, SIDE_EVENTS);
@@ -259,7 +155,7 @@ static void fail_over(struct session *s, int error)
 	loop_forget(s->ctx->loop, w);
 	close(fd);
 	s->relay.side[BACKEND] = (struct side){ .watch = *w };
-	note_connect_failure(s, error);
+	session_target_failed(s, error);
 	connect_next(s);
 }
 
@@ -278,8 +174,7 @@ static void on_connect_event(struct session *s, uint32_t events)
 	if (!(events & EPOLLOUT))
 		return;
 	side_note_events(&s->relay.side[BACKEND], events);
-	if (backend_report_success(s->backend, &s->endpoint))
-		log_backend_state(s, LOG_LEVEL_NOTICE, "backend_up");
+	session_target_answered(s);
 	start_relaying(s);
 }
 
@@ -504,7 +399,7 @@ void session_close(struct session *s, enum close_reason reason)
 	close_side(s, CLIENT, reset);
 	close_side(s, BACKEND, reset);
 	relay_release(&s->relay);
-	leave_backend(s);
+	session_target_leave(s);
 	timer_disarm(&ctx->loop->timers, &s->timer);
 	work_cancel(&s->pump);
 	list_del(&s->link);

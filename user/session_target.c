@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#include "session_target.h"
+
+#include <string.h>
+
+#include "balancer.h"
+#include "log.h"
+
+void session_target_leave(struct session *s)
+{
+	if (s->counts_at_backend)
+		atomic_fetch_sub(&s->backend->active, 1);
+	s->counts_at_backend = false;
+}
+
+static void enter_backend(struct session *s, uint32_t picked)
+{
+	struct backend *b = s->app->backends[picked];
+
+	s->backend = b;
+	s->picked = picked;
+	s->counts_at_backend = true;
+	atomic_fetch_add(&b->active, 1);
+	backend_walk_begin(b, &s->walk);
+	if (s->attempts++)
+		atomic_fetch_add_explicit(&s->app->shared->failovers, 1, memory_order_relaxed);
+}
+
+/* 0 or -ENOMEM. */
+static int mark_tried(struct session *s)
+{
+	if (!s->tried)
+		s->tried = calloc((s->app->n_backends + 63) / 64, sizeof(*s->tried));
+	if (!s->tried)
+		return -ENOMEM;
+	s->tried[s->picked / 64] |= 1ull << (s->picked % 64);
+	return 0;
+}
+
+static bool walk_on(struct session *s, bool even_down)
+{
+	uint64_t trial_ns = s->app->conf->connect_timeout_ms * NSEC_PER_MSEC;
+
+	return backend_walk_next(s->backend, &s->walk, even_down, s->ctx->loop->now_ns, trial_ns,
+				 &s->endpoint);
+}
+
+static int pick_backend(struct session *s, bool even_down)
+{
+	struct pick p = {
+		.client = &s->client,
+		.tried = s->tried,
+		.even_down = even_down,
+		.now_ns = s->ctx->loop->now_ns,
+		.rng = &s->ctx->rng,
+	};
+
+	return s->app->balancer->pick(s->app, &p);
+}
+
+bool session_target_next(struct session *s)
+{
+	bool may_change = s->attempts <= s->app->conf->connect_retries;
+	int i = -1;
+
+	if (s->backend && walk_on(s, false))
+		return true;
+	if (s->backend && mark_tried(s))
+		return false;
+	if (may_change)
+		i = pick_backend(s, false);
+	if (i < 0 && s->backend && walk_on(s, true))
+		return true;
+	if (i < 0 && may_change)
+		i = pick_backend(s, true);
+	if (i < 0)
+		return false;
+	session_target_leave(s);
+	enter_backend(s, (uint32_t)i);
+	return walk_on(s, false) || walk_on(s, true);
+}
+
+static void log_backend_state(const struct session *s, enum log_level level, const char *event)
+{
+	struct log_record r;
+	char text[ADDR_TEXT_MAX];
+
+	if (!log_enabled(level))
+		return;
+	log_record_begin(&r, level, event);
+	log_record_str(&r, "app", s->app->conf->name);
+	log_record_str(&r, "target", s->backend->text);
+	log_record_str(&r, "address", addr_format(&s->endpoint.addr, text));
+	if (level == LOG_LEVEL_WARNING)
+		log_record_str(&r, "error", strerror(s->connect_error));
+	log_record_end(&r);
+}
+
+void session_target_failed(struct session *s, int error)
+{
+	s->connect_error = error;
+	if (backend_report_failure(s->backend, &s->endpoint, s->ctx->loop->now_ns,
+				   rng_next(&s->ctx->rng)))
+		log_backend_state(s, LOG_LEVEL_WARNING, "backend_down");
+}
+
+void session_target_answered(struct session *s)
+{
+	if (backend_report_success(s->backend, &s->endpoint))
+		log_backend_state(s, LOG_LEVEL_NOTICE, "backend_up");
+}
