@@ -101,15 +101,21 @@ static __always_inline bool is_mapped(const struct wire_tuple *t)
 	return !t->saddr[0] && !t->saddr[1] && t->saddr[2] == bpf_htonl(0xFFFF);
 }
 
-/* Looks a leg's socket up as a packet of the leg would. False: there is none, or it is not
- * established. */
-static __always_inline bool find_endpoint(struct __sk_buff *skb, const struct wire_tuple *leg,
-					  struct endpoint *e)
+/*
+ * Looks a leg's socket up as a packet of the leg would. False: there is none, or it is not
+ * established. Global, so that it is verified once and for itself: every path through it, times
+ * every path through the second call, would take the verifier a quarter of a second.
+ */
+__noinline bool find_endpoint(struct __sk_buff *skb, const struct wire_tuple *leg,
+			      struct endpoint *e)
 {
-	struct bpf_sock *sk = receiver(skb, leg, !is_mapped(leg));
+	struct bpf_sock *sk;
 	bool found = false;
 	struct tcp_sock *tp;
 
+	if (!leg || !e)
+		return false;
+	sk = receiver(skb, leg, !is_mapped(leg));
 	if (!sk)
 		return false;
 	tp = bpf_skc_to_tcp_sock(sk);

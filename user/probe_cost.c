@@ -10,8 +10,8 @@
 
 #define MESSAGE_BYTES 64
 #define BATCHES 3
-#define ROUNDS_PER_BATCH 60
-#define ROUNDS_TO_SETTLE 20 /* before the clock starts: the join, and caches */
+#define ROUNDS_PER_BATCH 40
+#define ROUNDS_TO_SETTLE 10 /* before the clock starts: the join, and caches */
 #define ANSWER_MAX_MS 200
 
 /* All clients and backends, on a thread of their own, as the relays must have it in life. */
@@ -152,9 +152,13 @@ int probe_cost_measure(struct sockmap *map, struct probe_cost *out)
 {
 	int rc = measure(map, 1, &out->alone);
 
-	if (!rc)
-		rc = measure(map, PROBE_COST_CROWD, &out->crowd);
-	/* A flow can't come back from the kernel, so it must be better off there in either case. */
-	out->pays = !rc && is_faster(&out->alone) && is_faster(&out->crowd);
+	/* A flow can't come back from the kernel, so it must be better off there in either case: of
+	 * one that is not, nothing more need be known. */
+	out->crowd = (struct probe_cost_pair){ 0 };
+	out->pays = false;
+	if (rc || !is_faster(&out->alone))
+		return rc;
+	rc = measure(map, PROBE_COST_CROWD, &out->crowd);
+	out->pays = !rc && is_faster(&out->crowd);
 	return rc;
 }

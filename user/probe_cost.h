@@ -25,11 +25,12 @@ struct probe_cost_pair {
 };
 
 struct probe_cost {
-	struct probe_cost_pair alone, crowd;
+	struct probe_cost_pair alone;
+	struct probe_cost_pair crowd; /* zeros: not measured, since one alone is not faster */
 	bool pays;
 };
 
-/* Takes some 200 ms. 0, or -errno: it could not be measured. */
+/* Takes up to 150 ms. 0, or -errno: it could not be measured. */
 int probe_cost_measure(struct sockmap *map, struct probe_cost *out) must_check;
 
 #endif

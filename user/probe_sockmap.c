@@ -9,7 +9,7 @@
 #include "probe_cost.h"
 #include "trial.h"
 
-#define TRIAL_BYTES (256u << 10)
+#define TRIAL_BYTES (128u << 10)
 #define TINY_SNDBUF_BYTES 2048
 /* A sender that could not send for so many turns, of a millisecond each, has been stopped. */
 #define STOPPED_TURNS 20
@@ -298,6 +298,17 @@ static const struct probe_check checks[] = {
 
 /* --- all --------------------------------------------------------------------------------------- */
 
+static void describe(struct probe_result *r, const struct probe_cost *cost)
+{
+	int n = snprintf(r->outcome, sizeof(r->outcome), "one alone: copy %.1f us, sockmap %.1f us",
+			 (double)cost->alone.copy_ns / 1e3, (double)cost->alone.sockmap_ns / 1e3);
+
+	if (cost->crowd.copy_ns)
+		snprintf(r->outcome + n, sizeof(r->outcome) - (size_t)n,
+			 "; %d at once: copy %.1f us, sockmap %.1f us", PROBE_COST_CROWD,
+			 (double)cost->crowd.copy_ns / 1e3, (double)cost->crowd.sockmap_ns / 1e3);
+}
+
 /* Not a condition: what is slower, or can't be measured, may still be forced. */
 static void weigh(struct probe_report *report, struct sockmap *map)
 {
@@ -318,12 +329,7 @@ static void weigh(struct probe_report *report, struct sockmap *map)
 	if (rc)
 		snprintf(r->outcome, sizeof(r->outcome), "%s", strerror(-rc));
 	else
-		snprintf(r->outcome, sizeof(r->outcome),
-			 "one alone: copy %.1f us, sockmap %.1f us; %d at once: copy %.1f us, "
-			 "sockmap %.1f us",
-			 (double)cost.alone.copy_ns / 1e3, (double)cost.alone.sockmap_ns / 1e3,
-			 PROBE_COST_CROWD, (double)cost.crowd.copy_ns / 1e3,
-			 (double)cost.crowd.sockmap_ns / 1e3);
+		describe(r, &cost);
 }
 
 int probe_sockmap(struct probe_report *report, char *why, size_t size)
