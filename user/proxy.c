@@ -10,13 +10,11 @@
 
 #include "admin.h"
 #include "balancer.h"
-#include "engine_sockmap.h"
 #include "http.h"
 #include "log.h"
 #include "names.h"
 #include "ports.h"
-#include "probe.h"
-#include "wiring.h"
+#include "proxy_engines.h"
 #include "workers.h"
 
 /* Names that have no answer by then are taken as down, and accepting begins. */
@@ -33,8 +31,7 @@ struct proxy {
 	struct names *names;
 	struct reload *reload;
 	struct fd_budget fds;
-	struct sockmap *sockmap; /* NULL: the engine is off */
-	struct wiring *wiring;   /* NULL: the wire is off */
+	struct proxy_engines engines;
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
@@ -57,50 +54,17 @@ struct config_vocabulary proxy_vocabulary(void)
 
 /* --- apps ------------------------------------------------------------------------------------ */
 
-/* Is it there, and if not, why not? */
-static void log_engine(const struct engine *e, bool ready, const char *what)
-{
-	enum log_level level = ready ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
-	struct log_record r;
-
-	if (!log_enabled(level))
-		return;
-	log_record_begin(&r, level, "engine");
-	log_record_str(&r, "engine", e->name);
-	log_record_str(&r, "state", ready ? "ready" : "off");
-	log_record_str(&r, ready ? "how" : "why", what);
-	log_record_end(&r);
-}
-
 static void log_complaint(void *arg, const char *text)
 {
 	(void)arg;
 	log_error("%s", text);
 }
 
-/* Auto takes what there is. */
-static int probe_engines(const struct proxy *p)
-{
-	for (size_t i = 0; engines[i]; i++) {
-		char why[128] = "";
-		bool fails;
-
-		if (!engines[i]->probe)
-			continue;
-		fails = engines[i]->probe(why, sizeof(why)) != 0;
-		log_engine(engines[i], !fails, fails ? why : engines[i]->summary);
-	}
-	return apps_check_engines(&p->apps.running, log_complaint, NULL);
-}
-
-/* Of those that take more than a call, what has been started. */
 static bool engine_runs(void *arg, const struct engine *engine)
 {
 	const struct proxy *p = arg;
 
-	return engine == &engine_sockmap ? p->sockmap != NULL
-	       : engine == &engine_wire  ? p->wiring != NULL
-					 : true;
+	return proxy_engines_run(&p->engines, engine);
 }
 
 /* --- workers --------------------------------------------------------------------------------- */
@@ -112,91 +76,6 @@ static size_t count_cores(void)
 	if (sched_getaffinity(0, sizeof(set), &set))
 		return 1;
 	return (size_t)CPU_COUNT(&set);
-}
-
-/* Is there an app that would use it? auto may. */
-static bool wants_sockmap(const struct proxy *p)
-{
-	for (size_t i = 0; i < p->apps.running.n; i++) {
-		const struct engine *engine = p->apps.running.list[i]->engine;
-
-		if (!engine || engine == &engine_sockmap)
-			return true;
-	}
-	return false;
-}
-
-/* It only ever takes over what copy has begun: where it can't be had, flows stay on copy. */
-static void start_sockmap(struct proxy *p)
-{
-	uint32_t n = (uint32_t)p->workers.n;
-	struct probe_report report = { 0 };
-	struct sockmap_conf conf = {
-		.workers = n,
-		.flows_per_worker = (p->config->sockmap_flows + n - 1) / n,
-		.backlog_cap_bytes = p->config->sockmap_backlog_kib * 1024,
-		.pin = true,
-	};
-	char why[192], how[192];
-	int rc;
-
-	if (!wants_sockmap(p))
-		return;
-	if (probe_sockmap(&report, why, sizeof(why)) ||
-	    sockmap_open(&conf, &p->sockmap, why, sizeof(why))) {
-		log_engine(&engine_sockmap, false, why);
-		return;
-	}
-	rc = workers_use_sockmap(&p->workers, p->sockmap, report.sockmap_pays);
-	if (rc) {
-		log_engine(&engine_sockmap, false, strerror(-rc));
-		return;
-	}
-	snprintf(how, sizeof(how), "%s; %u flows in %llu KiB of kernel memory; %s",
-		 engine_sockmap.summary, conf.workers * conf.flows_per_worker,
-		 (unsigned long long)sockmap_memory(p->sockmap) / 1024,
-		 report.sockmap_pays ? "auto uses it" : "not faster here, so auto does not use it");
-	log_engine(&engine_sockmap, true, how);
-}
-
-static void on_adopted_gone(void *arg);
-
-static bool wants_wire(const struct proxy *p)
-{
-	for (size_t i = 0; i < p->apps.running.n; i++)
-		if (wiring_serves(p->apps.running.list[i]))
-			return true;
-	return false;
-}
-
-/* What it can't join, or where it can't be had, flows are on the other engines. */
-static void start_wire(struct proxy *p)
-{
-	struct wiring_conf conf = {
-		.config = p->config,
-		.loop = &p->loop,
-		.workers = &p->workers,
-		.on_empty = on_adopted_gone,
-		.arg = p,
-	};
-	struct probe_report report = { 0 };
-	char why[256], how[512], devices[256];
-	struct wire *wire;
-
-	if (!wants_wire(p))
-		return;
-	if (probe_wire(&report, why, sizeof(why)) ||
-	    wiring_open(&conf, &p->wiring, why, sizeof(why))) {
-		log_engine(&engine_wire, false, why);
-		return;
-	}
-	wiring_follow(p->wiring, &p->apps.running);
-	wire = wiring_wire(p->wiring);
-	snprintf(how, sizeof(how), "%s; %u flows in %llu KiB of kernel memory; on %s",
-		 engine_wire.summary, wire_capacity(wire),
-		 (unsigned long long)wire_memory(wire) / 1024,
-		 wiring_devices(p->wiring, devices, sizeof(devices)));
-	log_engine(&engine_wire, true, how);
 }
 
 static int init_workers(struct proxy *p)
@@ -228,13 +107,13 @@ static void log_ready(const struct proxy *p)
 
 static bool leaves_wire(const struct proxy *p)
 {
-	return p->config->wire.at_stop == WIRE_AT_STOP_LEAVE && wiring_can_leave(p->wiring);
+	return p->config->wire.at_stop == WIRE_AT_STOP_LEAVE && wiring_can_leave(p->engines.wiring);
 }
 
 static void stop_now(struct proxy *p, enum close_reason reason)
 {
-	if (p->wiring && !leaves_wire(p))
-		wire_keeper_kill(wiring_keeper(p->wiring), close_reasons[reason].name);
+	if (p->engines.wiring && !leaves_wire(p))
+		wire_keeper_kill(wiring_keeper(p->engines.wiring), close_reasons[reason].name);
 	workers_stop(&p->workers, reason);
 }
 
@@ -256,7 +135,7 @@ static void on_follow_wire(struct timer *t)
 	struct proxy *p = container_of(t, struct proxy, follow_wire);
 
 	if (!p->workers.draining)
-		wiring_follow(p->wiring, &p->apps.running);
+		wiring_follow(p->engines.wiring, &p->apps.running);
 }
 
 /* Not for every name by itself: many may have an answer at the same time. */
@@ -264,7 +143,7 @@ static void follow_soon(void *arg)
 {
 	struct proxy *p = arg;
 
-	if (p->wiring && !timer_armed(&p->follow_wire))
+	if (p->engines.wiring && !timer_armed(&p->follow_wire))
 		loop_arm_in(&p->loop, &p->follow_wire, FOLLOW_WIRE_MS * NSEC_PER_MSEC);
 }
 
@@ -301,7 +180,7 @@ static void on_retire(void *arg, struct endpoint_set *set)
 
 static void stop_if_done(struct proxy *p)
 {
-	bool waits = !leaves_wire(p) && wire_keeper_count(wiring_keeper(p->wiring));
+	bool waits = !leaves_wire(p) && wire_keeper_count(wiring_keeper(p->engines.wiring));
 
 	if (p->workers.draining && !waits && workers_all_done(&p->workers))
 		loop_stop(&p->loop);
@@ -325,7 +204,7 @@ static void drain(struct proxy *p)
 	uint32_t limit_ms = p->config->drain_timeout_ms;
 
 	log_notice("draining: no new connections; established ones run to their end");
-	wiring_drain(p->wiring);
+	wiring_drain(p->engines.wiring);
 	if (leaves_wire(p))
 		workers_leave(&p->workers);
 	else
@@ -478,8 +357,8 @@ static int open_admin(struct proxy *p)
 		.reload = p->reload,
 		.workers = &p->workers,
 		.fds = &p->fds,
-		.sockmap = p->sockmap,
-		.wiring = p->wiring,
+		.sockmap = p->engines.sockmap,
+		.wiring = p->engines.wiring,
 		.control = { p, on_drain_order, on_stop_order },
 	};
 	int rc = open_socket(p, &context);
@@ -545,6 +424,20 @@ static int open_reload(struct proxy *p)
 	return reload_open(&context, &p->reload);
 }
 
+static void start_engines(struct proxy *p)
+{
+	const struct proxy_engines_context context = {
+		.config = p->config,
+		.apps = &p->apps.running,
+		.loop = &p->loop,
+		.workers = &p->workers,
+		.on_adopted_gone = on_adopted_gone,
+		.arg = p,
+	};
+
+	proxy_engines_start(&p->engines, &context);
+}
+
 static int start(struct proxy *p)
 {
 	int rc = loop_init(&p->loop);
@@ -561,15 +454,14 @@ static int start(struct proxy *p)
 	if (rc)
 		return rc;
 	p->apps.running = apps_make(p->config, NULL, NULL);
-	rc = probe_engines(p);
+	rc = proxy_engines_probe(&p->apps.running, log_complaint, NULL);
 	if (rc)
 		return rc;
 	/* Before the probe, which takes its time: clients may queue meanwhile. */
 	rc = open_ports(p);
 	if (rc)
 		return rc;
-	start_sockmap(p);
-	start_wire(p);
+	start_engines(p);
 	for (size_t i = 0; i < p->apps.running.n; i++)
 		app_log(p->apps.running.list[i]);
 	rc = watch_names(p);
@@ -586,8 +478,7 @@ static void finish(struct proxy *p)
 	workers_close(&p->workers);
 	admin_close(p->admin);
 	http_close(p->http);
-	wiring_close(p->wiring, !p->workers.draining || leaves_wire(p));
-	sockmap_close(p->sockmap);
+	proxy_engines_close(&p->engines, !p->workers.draining || leaves_wire(p));
 	reload_close(p->reload);
 	ports_free(&p->ports);
 	apps_free(&p->apps);
