@@ -30,7 +30,7 @@ struct probe_cost {
 	bool pays;
 };
 
-/* Takes up to 150 ms. 0, or -errno: it could not be measured. */
+/* Takes up to 100 ms. 0, or -errno: it could not be measured. */
 int probe_cost_measure(struct sockmap *map, struct probe_cost *out) must_check;
 
 #endif

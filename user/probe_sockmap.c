@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
@@ -98,6 +99,17 @@ static int wait_for_kernel(struct sockmap_probe *p)
 	return rc;
 }
 
+/* Until there is something to relay or to receive, or a moment has passed. */
+static void wait_for_bytes(const struct sockmap_probe *p, int receiver)
+{
+	struct pollfd fds[] = {
+		{ .fd = p->trial.loop.epoll_fd, .events = POLLIN },
+		{ .fd = p->trial.outer[receiver], .events = POLLIN },
+	};
+
+	poll(fds, ARRAY_SIZE(fds), 1);
+}
+
 /* Sends till `total`, and lets a reader that takes little at a time have it. */
 static int relay_bytes(struct sockmap_probe *p, int from, size_t total, size_t read_size)
 {
@@ -107,7 +119,9 @@ static int relay_bytes(struct sockmap_probe *p, int from, size_t total, size_t r
 	while (!rc && p->received[!from] < total && !end) {
 		if (p->sent[from] < total)
 			send_some(p, from, total - p->sent[from]);
-		rc = turn(p, p->sent[from] < total ? 0 : 1);
+		else
+			wait_for_bytes(p, !from);
+		rc = turn(p, 0);
 		if (!rc)
 			rc = receive_some(p, !from, read_size, &end);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy_engines.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,8 +94,41 @@ static bool wants_wire(const struct app_list *apps)
 	return false;
 }
 
+/* The wire's trial, beside sockmap's: each waits for the kernel most of the time. */
+struct wire_trial {
+	pthread_t thread;
+	bool wanted, has_thread;
+	int rc;
+	char why[256];
+};
+
+static void *try_wire(void *arg)
+{
+	struct wire_trial *t = arg;
+	struct probe_report report = { 0 };
+
+	t->rc = probe_wire(&report, t->why, sizeof(t->why));
+	return NULL;
+}
+
+static void begin_wire_trial(struct wire_trial *t, const struct app_list *apps)
+{
+	t->wanted = wants_wire(apps);
+	t->has_thread = t->wanted && !pthread_create(&t->thread, NULL, try_wire, t);
+}
+
+static int end_wire_trial(struct wire_trial *t)
+{
+	if (t->has_thread)
+		pthread_join(t->thread, NULL);
+	else
+		try_wire(t);
+	return t->rc;
+}
+
 /* What it can't join, or where it can't be had, flows are on the other engines. */
-static void start_wire(struct proxy_engines *e, const struct proxy_engines_context *x)
+static void start_wire(struct proxy_engines *e, const struct proxy_engines_context *x,
+		       struct wire_trial *trial)
 {
 	struct wiring_conf conf = {
 		.config = x->config,
@@ -103,15 +137,14 @@ static void start_wire(struct proxy_engines *e, const struct proxy_engines_conte
 		.on_empty = x->on_adopted_gone,
 		.arg = x->arg,
 	};
-	struct probe_report report = { 0 };
-	char why[256], how[512], devices[256];
+	char how[512], devices[256];
 	struct wire *wire;
 
-	if (!wants_wire(x->apps))
+	if (!trial->wanted)
 		return;
-	if (probe_wire(&report, why, sizeof(why)) ||
-	    wiring_open(&conf, &e->wiring, why, sizeof(why))) {
-		log_engine(&engine_wire, false, why);
+	if (end_wire_trial(trial) ||
+	    wiring_open(&conf, &e->wiring, trial->why, sizeof(trial->why))) {
+		log_engine(&engine_wire, false, trial->why);
 		return;
 	}
 	wiring_follow(e->wiring, x->apps);
@@ -125,8 +158,11 @@ static void start_wire(struct proxy_engines *e, const struct proxy_engines_conte
 
 void proxy_engines_start(struct proxy_engines *e, const struct proxy_engines_context *context)
 {
+	struct wire_trial wire = { 0 };
+
+	begin_wire_trial(&wire, context->apps);
 	start_sockmap(e, context);
-	start_wire(e, context);
+	start_wire(e, context, &wire);
 }
 
 bool proxy_engines_run(const struct proxy_engines *e, const struct engine *engine)
