@@ -153,3 +153,17 @@ int client_ask(const char *path, unsigned int timeout_s, const cJSON *request,
 	fclose(stream);
 	return rc;
 }
+
+const char *client_text(const cJSON *row, const char *key)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, key));
+
+	return text ? text : "";
+}
+
+uint64_t client_number(const cJSON *row, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, key);
+
+	return cJSON_IsNumber(item) && item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
+}

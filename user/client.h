@@ -24,4 +24,9 @@ int client_ask(const char *path, unsigned int timeout_s, const cJSON *request,
 	       void (*line)(const char *text, cJSON *row, void *arg), void *arg,
 	       char error[CLIENT_ERROR_MAX]) must_check;
 
+/* What a row says at `key`; "" or 0 if that is not there. Numbers are rounded over 2^53, which
+ * nobody reads to the last digit. */
+const char *client_text(const cJSON *row, const char *key);
+uint64_t client_number(const cJSON *row, const char *key);
+
 #endif

@@ -23,16 +23,9 @@ static void tell_stop(const cJSON *row)
 	puts("The daemon closes all connections, and ends.");
 }
 
-static const char *text_of(const cJSON *row, const char *key)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, key));
-
-	return text ? text : "";
-}
-
 static void tell_log_level(const cJSON *row)
 {
-	const char *level = text_of(row, "level"), *before = text_of(row, "before");
+	const char *level = client_text(row, "level"), *before = client_text(row, "before");
 
 	if (strcmp(level, before))
 		printf("The log level is now %s, was %s.\n", level, before);

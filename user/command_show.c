@@ -29,24 +29,9 @@ struct view {
 
 /* --- cells ----------------------------------------------------------------------------------- */
 
-static const char *text_of(const cJSON *row, const char *key)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, key));
-
-	return text ? text : "";
-}
-
-/* Rounded over 2^53, which nobody reads to the last digit. */
-static uint64_t number_of(const cJSON *row, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, key);
-
-	return cJSON_IsNumber(item) && item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
-}
-
 static void add_text(struct table *t, const cJSON *row, const char *key)
 {
-	table_add(t, text_of(row, key));
+	table_add(t, client_text(row, key));
 }
 
 static void add_count(struct table *t, uint64_t n)
@@ -59,7 +44,7 @@ static void add_count(struct table *t, uint64_t n)
 
 static void add_number(struct table *t, const cJSON *row, const char *key)
 {
-	add_count(t, number_of(row, key));
+	add_count(t, client_number(row, key));
 }
 
 static void add_bytes(struct table *t, uint64_t bytes)
@@ -73,7 +58,7 @@ static void add_duration(struct table *t, const cJSON *row, const char *key)
 {
 	char text[TABLE_UNIT_MAX];
 
-	table_add(t, table_duration(text, number_of(row, key)));
+	table_add(t, table_duration(text, client_number(row, key)));
 }
 
 /* --- status ---------------------------------------------------------------------------------- */
@@ -103,9 +88,9 @@ static void print_counts(const cJSON *counts)
 
 static void print_wire(const cJSON *row)
 {
-	uint64_t adopted = number_of(row, "wire_adopted");
+	uint64_t adopted = client_number(row, "wire_adopted");
 
-	printf("Wire        on %s, packets: ", text_of(row, "wire_devices"));
+	printf("Wire        on %s, packets: ", client_text(row, "wire_devices"));
 	print_counts(cJSON_GetObjectItemCaseSensitive(row, "wire_packets"));
 	if (adopted)
 		printf("Adopted     %llu connections of a daemon before\n",
@@ -118,18 +103,18 @@ static void add_status(struct table *t, const cJSON *row)
 	const cJSON *engine;
 
 	printf("shunt %s, pid %.0f, up %s, %s, workers %.0f, apps %.0f\n\n",
-	       text_of(row, "version"), (double)number_of(row, "pid"),
-	       table_duration(up, number_of(row, "uptime_ms")), text_of(row, "state"),
-	       (double)number_of(row, "workers"), (double)number_of(row, "apps"));
-	printf("Live        %.0f: ", (double)number_of(row, "sessions"));
+	       client_text(row, "version"), (double)client_number(row, "pid"),
+	       table_duration(up, client_number(row, "uptime_ms")), client_text(row, "state"),
+	       (double)client_number(row, "workers"), (double)client_number(row, "apps"));
+	printf("Live        %.0f: ", (double)client_number(row, "sessions"));
 	print_counts(cJSON_GetObjectItemCaseSensitive(row, "states"));
-	printf("Accepted    %.0f, failovers %.0f\n", (double)number_of(row, "accepted"),
-	       (double)number_of(row, "failovers"));
+	printf("Accepted    %.0f, failovers %.0f\n", (double)client_number(row, "accepted"),
+	       (double)client_number(row, "failovers"));
 	printf("Closed      ");
 	print_counts(cJSON_GetObjectItemCaseSensitive(row, "closed"));
 	printf("Relayed     %s to backends, %s to clients\n",
-	       table_bytes(to_backend, number_of(row, "bytes_to_backend")),
-	       table_bytes(to_client, number_of(row, "bytes_to_client")));
+	       table_bytes(to_backend, client_number(row, "bytes_to_backend")),
+	       table_bytes(to_client, client_number(row, "bytes_to_client")));
 	if (cJSON_HasObjectItem(row, "sockmap_segments")) {
 		printf("Kernel      segments: ");
 		print_counts(cJSON_GetObjectItemCaseSensitive(row, "sockmap_segments"));
@@ -141,7 +126,7 @@ static void add_status(struct table *t, const cJSON *row)
 		print_counts(cJSON_GetObjectItemCaseSensitive(row, "join_refused"));
 	}
 	printf("Room        for %llu more connections\n\n",
-	       (unsigned long long)number_of(row, "fds_left") / 2);
+	       (unsigned long long)client_number(row, "fds_left") / 2);
 	cJSON_ArrayForEach(engine, cJSON_GetObjectItemCaseSensitive(row, "engines"))
 	{
 		add_text(t, engine, "engine");
@@ -174,19 +159,19 @@ static void add_app(struct table *t, const cJSON *row)
 	char up[2 * TABLE_UNIT_MAX];
 	uint64_t all = 0;
 
-	cJSON_ArrayForEach(count, closed) all += number_of(closed, count->string);
-	snprintf(up, sizeof(up), "%.0f/%.0f", (double)number_of(row, "targets_up"),
-		 (double)number_of(row, "targets"));
+	cJSON_ArrayForEach(count, closed) all += client_number(closed, count->string);
+	snprintf(up, sizeof(up), "%.0f/%.0f", (double)client_number(row, "targets_up"),
+		 (double)client_number(row, "targets"));
 	add_text(t, row, "app");
 	add_text(t, row, "ports");
 	table_add(t, up);
 	add_number(t, row, "active");
 	add_number(t, row, "accepted");
 	add_number(t, closed, "done");
-	add_count(t, all - number_of(closed, "done"));
+	add_count(t, all - client_number(closed, "done"));
 	add_number(t, row, "failovers");
-	add_bytes(t, number_of(row, "bytes_to_backend"));
-	add_bytes(t, number_of(row, "bytes_to_client"));
+	add_bytes(t, client_number(row, "bytes_to_backend"));
+	add_bytes(t, client_number(row, "bytes_to_client"));
 	add_text(t, row, "balance");
 	add_text(t, row, "engine");
 }
@@ -211,14 +196,14 @@ static const struct table_column backend_columns[] = {
 
 static void add_address(struct table *t, const cJSON *address)
 {
-	uint64_t trial_ms = number_of(address, "trial_in_ms");
+	uint64_t trial_ms = client_number(address, "trial_in_ms");
 	char text[TABLE_UNIT_MAX], trial[TABLE_UNIT_MAX + sizeof("in ")];
 
 	add_text(t, address, "address");
 	add_text(t, address, "state");
 	add_duration(t, address, "since_ms");
 	snprintf(trial, sizeof(trial), "in %s", table_duration(text, trial_ms));
-	if (strcmp(text_of(address, "state"), "down"))
+	if (strcmp(client_text(address, "state"), "down"))
 		table_add(t, "");
 	else
 		table_add(t, trial_ms ? trial : "by next client");
@@ -238,8 +223,8 @@ static void add_backend_counters(struct table *t, const cJSON *row)
 	add_number(t, row, "active");
 	add_number(t, row, "connects");
 	add_number(t, row, "failures");
-	add_bytes(t, number_of(row, "bytes_to_backend"));
-	add_bytes(t, number_of(row, "bytes_to_client"));
+	add_bytes(t, client_number(row, "bytes_to_backend"));
+	add_bytes(t, client_number(row, "bytes_to_client"));
 }
 
 static void add_backend(struct table *t, const cJSON *row)
@@ -303,13 +288,15 @@ static void add_flow(struct table *t, const cJSON *row)
 	add_text(t, row, "target");
 	add_text(t, row, "address");
 	add_text(t, row, "state");
-	add_both(t, text_of(row, "engine_to_backend"), text_of(row, "engine_to_client"), ",");
+	add_both(t, client_text(row, "engine_to_backend"), client_text(row, "engine_to_client"),
+		 ",");
 	add_duration(t, row, "age_ms");
 	add_duration(t, row, "idle_ms");
-	add_bytes(t, number_of(row, "bytes_to_backend"));
-	add_bytes(t, number_of(row, "bytes_to_client"));
-	add_bytes(t, number_of(row, "backlog_to_backend") + number_of(row, "backlog_to_client"));
-	add_both(t, text_of(row, "why_to_backend"), text_of(row, "why_to_client"),
+	add_bytes(t, client_number(row, "bytes_to_backend"));
+	add_bytes(t, client_number(row, "bytes_to_client"));
+	add_bytes(t, client_number(row, "backlog_to_backend") +
+			     client_number(row, "backlog_to_client"));
+	add_both(t, client_text(row, "why_to_backend"), client_text(row, "why_to_client"),
 		 "; to the client: ");
 }
 
@@ -317,8 +304,8 @@ static void add_flow(struct table *t, const cJSON *row)
 static int flow_order(const void *va, const void *vb)
 {
 	const cJSON *a = ((const struct row *)va)->json, *b = ((const struct row *)vb)->json;
-	uint64_t age_a = number_of(a, "age_ms"), age_b = number_of(b, "age_ms");
-	int order = strcmp(text_of(a, "app"), text_of(b, "app"));
+	uint64_t age_a = client_number(a, "age_ms"), age_b = client_number(b, "age_ms");
+	int order = strcmp(client_text(a, "app"), client_text(b, "app"));
 
 	return order ? order : (age_a < age_b) - (age_a > age_b);
 }
@@ -372,7 +359,7 @@ static void on_line(const char *text, cJSON *row, void *arg)
 	if (s->json)
 		puts(text);
 	else if (cJSON_HasObjectItem(row, "problem"))
-		fprintf(stderr, "%s\n", text_of(row, "problem"));
+		fprintf(stderr, "%s\n", client_text(row, "problem"));
 	if (s->json || !row || cJSON_HasObjectItem(row, "end") ||
 	    cJSON_HasObjectItem(row, "error")) {
 		cJSON_Delete(row);

@@ -1,21 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "client.h"
 #include "top.h"
-
-static const char *text_of(const cJSON *row, const char *key)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, key));
-
-	return text ? text : "";
-}
-
-static uint64_t number_of(const cJSON *row, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, key);
-
-	return cJSON_IsNumber(item) && item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
-}
 
 static struct top_row *new_row(struct top_rows *rows)
 {
@@ -43,10 +30,10 @@ static uint64_t count_failed(const cJSON *closed)
 
 static void fill(struct top_row *r, const cJSON *row)
 {
-	r->app = xstrdup(text_of(row, "app"));
-	r->active = number_of(row, "active");
-	r->count[TOP_TO_BACKEND] = number_of(row, "bytes_to_backend");
-	r->count[TOP_TO_CLIENT] = number_of(row, "bytes_to_client");
+	r->app = xstrdup(client_text(row, "app"));
+	r->active = client_number(row, "active");
+	r->count[TOP_TO_BACKEND] = client_number(row, "bytes_to_backend");
+	r->count[TOP_TO_CLIENT] = client_number(row, "bytes_to_client");
 }
 
 static void add_app(struct top_sample *s, const cJSON *row)
@@ -54,27 +41,27 @@ static void add_app(struct top_sample *s, const cJSON *row)
 	struct top_row *r = new_row(&s->apps);
 
 	fill(r, row);
-	r->count[TOP_NEW] = number_of(row, "accepted");
+	r->count[TOP_NEW] = client_number(row, "accepted");
 	r->count[TOP_FAILED] = count_failed(cJSON_GetObjectItemCaseSensitive(row, "closed"));
-	snprintf(r->state, sizeof(r->state), "%.0f/%.0f", (double)number_of(row, "targets_up"),
-		 (double)number_of(row, "targets"));
+	snprintf(r->state, sizeof(r->state), "%.0f/%.0f", (double)client_number(row, "targets_up"),
+		 (double)client_number(row, "targets"));
 }
 
 static void add_target(struct top_sample *s, const cJSON *row)
 {
 	struct top_row *r = new_row(&s->targets);
-	const char *state = text_of(row, "state");
+	const char *state = client_text(row, "state");
 
 	fill(r, row);
-	r->target = xstrdup(text_of(row, "target"));
-	r->count[TOP_NEW] = number_of(row, "connects");
-	r->count[TOP_FAILED] = number_of(row, "failures");
+	r->target = xstrdup(client_text(row, "target"));
+	r->count[TOP_NEW] = client_number(row, "connects");
+	r->count[TOP_FAILED] = client_number(row, "failures");
 	snprintf(r->state, sizeof(r->state), "%s", strcmp(state, "unresolved") ? state : "no addr");
 }
 
 void top_sample_add(struct top_sample *s, cJSON *row)
 {
-	const char *kind = text_of(row, "row");
+	const char *kind = client_text(row, "row");
 
 	if (!strcmp(kind, "status") && !s->status) {
 		s->status = row;
@@ -138,10 +125,11 @@ static void compare(struct top_rows *rows, struct top_rows *before, double secon
 
 bool top_sample_compare(struct top_sample *s, struct top_sample *before)
 {
-	uint64_t now_ms = number_of(s->status, "uptime_ms");
-	uint64_t before_ms = number_of(before->status, "uptime_ms");
+	uint64_t now_ms = client_number(s->status, "uptime_ms");
+	uint64_t before_ms = client_number(before->status, "uptime_ms");
 
-	if (!before->status || number_of(s->status, "pid") != number_of(before->status, "pid") ||
+	if (!before->status ||
+	    client_number(s->status, "pid") != client_number(before->status, "pid") ||
 	    now_ms < before_ms)
 		return !before->status;
 	if (now_ms == before_ms)

@@ -27,22 +27,13 @@
 
 #include <cmocka.h>
 
+#include "cases.h"
 #include "park.h"
 
 #define NOW (1000 * NSEC_PER_SEC)
 #define SEGMENT_MAX_BYTES 1400
 #define GSO_BYTES 60000
 #define WAIT_MS 2000
-
-static char skip_reason[256];
-
-#define NEED_TAP()                                                                                 \
-	do {                                                                                       \
-		if (skip_reason[0]) {                                                              \
-			print_message("skipped: %s\n", skip_reason);                               \
-			skip();                                                                    \
-		}                                                                                  \
-	} while (0)
 
 struct yard {
 	struct park *park;
@@ -220,7 +211,7 @@ static void a_frame_comes_back_as_it_was(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	for (int k = 0; k < 4; k++) {
 		const bool is_ipv6 = k & 1;
@@ -254,7 +245,7 @@ static void each_leg_has_its_own_frames_in_order(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	for (uint32_t seq = 0; seq < FRAMES; seq++) {
 		for (uint16_t leg = 0; leg < LEGS; leg++)
@@ -287,7 +278,7 @@ static void what_is_not_held_goes_back_at_once(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	send_segment(&y, 3000, 1, 10);
 	park_read(y.park, NOW);
@@ -311,7 +302,7 @@ static void a_leg_over_its_bound_is_given_up(void **state)
 	uint32_t n = 0;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	send_segment(&y, 4001, 1, 10);
 	while (!y.overflows && n < 1000) {
@@ -342,7 +333,7 @@ static void all_legs_together_are_bounded(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	for (uint32_t i = 0; i < BURST * BURSTS_MAX && !y.overflows; i++) {
 		const struct wire_tuple t = tuple(true, (uint16_t)(i % 60000));
@@ -368,7 +359,7 @@ static void a_frame_does_not_wait_for_ever(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	assert_true(park_expire(y.park, NOW) == UINT64_MAX);
 	send_segment(&y, 5000, 1, 10);
@@ -399,7 +390,7 @@ static void expiring_many_takes_several_calls(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	for (uint16_t i = 0; i < LEGS; i++)
 		send_segment(&y, (uint16_t)(6000 + i), 1, 10);
@@ -422,7 +413,7 @@ static void other_frames_are_ignored(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	for (int k = 0; k < 5; k++) {
 		make_segment(&f, &t, k == 3, 1, 10);
@@ -462,7 +453,7 @@ static void an_injected_segment_is_right(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	for (int is_ipv6 = 0; is_ipv6 < 2; is_ipv6++) {
 		const size_t ip_bytes = is_ipv6 ? sizeof(struct ip6_hdr) : sizeof(struct iphdr);
@@ -546,7 +537,7 @@ static void threads_leave_no_frame_behind(void **state)
 	struct yard y;
 
 	(void)state;
-	NEED_TAP();
+	SKIP_IF_REASON();
 	yard_open(&y);
 	for (int i = 0; i < 2; i++) {
 		readers[i] = (struct reader){ .park = y.park };

@@ -11,7 +11,7 @@ static void bytes_are_exact(void **state)
 	const struct variant *v = *state;
 	struct bench b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, v->cap, &v->conf);
 	exchange(&b, TOTAL);
 	relay_refresh(&b.trial.relay);
@@ -52,7 +52,7 @@ static void the_kernel_relays_without_the_daemon(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	join(&b);
 	for (int side = 0; side < 2; side++)
@@ -78,7 +78,7 @@ static void queued_data_is_relayed(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	/* The relay has heard of nothing yet, and joins before it does. */
 	outer_send(&b, 0, 5000);
@@ -102,7 +102,7 @@ static void half_read_data_is_not_repeated(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, &conf);
 	/* Without a buffer it consumes what the backend takes, and the rest of the segment stays
 	 * where it is. */
@@ -129,7 +129,7 @@ static void expect_end(struct bench *b, int i)
 /* A FIN alone, from either side: it ends its direction, and the other one goes on in the kernel. */
 static void a_bare_fin_ends_one_direction(void **state)
 {
-	NEED_BPF();
+	SKIP_IF_REASON();
 	(void)state;
 	for (int first = 0; first < 2; first++) {
 		struct bench b;
@@ -153,7 +153,7 @@ static void half_close_passes_after_the_last_byte(void **state)
 {
 	const struct variant *v = *state;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int round = 0; round < 40; round++) {
 		size_t total = 200000 + (size_t)round * 20011;
 		int from = round & 1;
@@ -188,7 +188,7 @@ static void an_end_does_not_overtake_what_the_kernel_queues(void **state)
 	size_t total;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	join(&b);
 	limit_unsent(&b, 1);
@@ -222,7 +222,7 @@ static void a_half_closed_flow_stays_on_copy(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	shutdown(b.trial.outer[0], SHUT_WR);
 	usleep(1000);
@@ -245,7 +245,7 @@ static void half_a_join_stays_on_copy(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	shutdown(b.trial.outer[1], SHUT_WR);
 	usleep(1000);
@@ -268,7 +268,7 @@ static void a_reset_is_an_error_of_its_side(void **state)
 	struct linger at_once = { 1, 0 };
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int side = 0; side < 2; side++) {
 		struct bench b;
 		int rc = 0;
@@ -294,7 +294,7 @@ static void a_stopped_reader_is_bounded(void **state)
 	const struct variant *v = *state;
 	struct bench b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, v->cap, &v->conf);
 	join(&b);
 	for (int idle = 0; idle < 300;) {
@@ -320,7 +320,7 @@ static void a_stuck_direction_does_not_hold_up_the_other(void **state)
 	struct bench b;
 	size_t total;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, v->cap, &v->conf);
 	limit_unsent(
 		&b,
@@ -356,7 +356,7 @@ static void what_can_not_be_bounded_is_reset(void **state)
 	int rc = 0;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	join(&b);
 	limit_unsent(&b, 1);
@@ -378,7 +378,7 @@ static void a_missing_target_costs_no_byte(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	join(&b);
 	close(b.trial.relay.side[1].watch.fd);
@@ -398,7 +398,7 @@ static void without_a_slot_it_stays_on_copy(void **state)
 	struct bench b = { .rng = SEED, .conf = conf };
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b.map = open_map(1, MIB);
 	b.conf.engine = &engine_sockmap;
 	b.conf.sockmap = b.map;
@@ -435,7 +435,7 @@ static void auto_joins_what_has_lived_long_where_it_pays(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int pays = 0; pays < 2; pays++) {
 		bench_open(&b, MIB, NULL);
 		b.trial.relay.is_auto = true;
@@ -464,7 +464,7 @@ static void short_flows_leave_nothing_behind(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, NULL);
 	for (flows = 0; joined < JOINS; flows++) {
 		if (flows) {
@@ -484,14 +484,6 @@ static void short_flows_leave_nothing_behind(void **state)
 	assert_int_equal(sockmap_entries(b.map), 0);
 	bench_close(&b);
 }
-
-#define VARIANT(test, id, ...)                                                                     \
-	{                                                                                          \
-		.name = #test ": " id, .test_func = test, .initial_state = &(struct variant)       \
-		{                                                                                  \
-			__VA_ARGS__                                                                \
-		}                                                                                  \
-	}
 
 int main(void)
 {

@@ -44,7 +44,7 @@ static void a_full_target_in_the_moment_of_handing_over_keeps_the_order(void **s
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int round = 0; round < 20; round++) {
 		bench_open(&b, 64 * KIB, NULL);
 		at_kick = &b;

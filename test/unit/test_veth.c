@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "cases.h"
 #include "veth.h"
 
 #define ARRIVAL_MAX_MS 5000
@@ -32,7 +33,6 @@ struct place {
 
 static struct place places[2];
 static int home = -1;
-static char skip_reason[128];
 
 static void enter(int netns)
 {
@@ -106,10 +106,7 @@ static void connect_places(int family)
 		{ places[1].netns, &places[1].link, "right", 3 },
 	};
 
-	if (skip_reason[0]) {
-		print_message("skipped: %s\n", skip_reason);
-		skip();
-	}
+	SKIP_IF_REASON();
 	assert_int_equal(veth_make(ends), 0);
 	for (int i = 0; i < 2; i++) {
 		struct addr self = address(family, i), peer = address(family, !i);
@@ -179,10 +176,7 @@ static void an_ifindex_that_is_taken_is_an_error(void **state)
 	};
 
 	(void)state;
-	if (skip_reason[0]) {
-		print_message("skipped: %s\n", skip_reason);
-		skip();
-	}
+	SKIP_IF_REASON();
 	assert_true(veth_make(ends) < 0);
 }
 

@@ -57,7 +57,7 @@ static void bytes_are_exact(void **state)
 	struct bench b;
 	struct flow f;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, (struct wire_conf){ .drop_per_million = v->drop_per_million });
 	flow_open(&b, &f);
 	exchange(&b, &f, 1, v->bytes);
@@ -83,7 +83,7 @@ static void first_bytes_are_held(void **state)
 	struct bench b;
 	struct flow f;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	flow_connect(&b, &f);
 	send_all(&b, &f, CLIENT, 5000);
@@ -148,7 +148,7 @@ static void many_clients_that_send_at_once(void **state)
 	static struct flow flows[FLOWS];
 	struct bench b;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	for (size_t i = 0; i < FLOWS; i++) {
 		flow_init(&flows[i]);
@@ -183,7 +183,7 @@ static void a_refused_connect_loses_nothing(void **state)
 	struct bench b;
 	struct flow f;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	flow_init(&f);
 	f.outer[CLIENT] = start_connect(LAB_CLIENT, &front);
@@ -210,7 +210,7 @@ static void a_released_leg_is_the_sockets(void **state)
 	struct flow f, direct;
 	struct bench b;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	flow_connect(&b, &f);
 	direct = f;
@@ -239,7 +239,7 @@ static void what_nobody_listens_for_is_not_held(void **state)
 	struct flow f;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, AF_INET, as_usual);
 	assert_int_equal(wire_listen(b.wire, &front, false), 0);
 	assert_int_equal(wire_listen(b.wire, &front, false), 0);
@@ -260,7 +260,7 @@ static void a_wildcard_listens_for_its_family(void **state)
 	struct bench b;
 	struct flow f;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	assert_int_equal(wire_listen(b.wire, &front, false), 0);
 	any = address(v->family, "0.0.0.0", "::", FRONT_PORT);
@@ -280,7 +280,7 @@ static void joined_sockets_are_silent(void **state)
 	struct flow f;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, AF_INET, as_usual);
 	flow_connect(&b, &f);
 	for (int side = 0; side < 2; side++)
@@ -342,7 +342,7 @@ static void a_refusal_leaves_all_as_it_was(void **state)
 	struct flow f;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, AF_INET, as_usual);
 	flow_connect(&b, &f);
 	for (int side = 0; side < 2; side++)
@@ -402,7 +402,7 @@ static void a_busy_flow_is_promoted(void **state)
 	struct bench b;
 	struct flow f;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	flow_connect(&b, &f);
 	/* What is under way when they are held has to find room in the park. */
@@ -432,7 +432,7 @@ static void a_full_table_says_so(void **state)
 	int64_t flow;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, AF_INET, (struct wire_conf){ .flows = 1 });
 	assert_int_equal(wire_capacity(b.wire), 1);
 	assert_true(wire_memory(b.wire) > 0);
@@ -455,7 +455,7 @@ static void a_reset_is_passed_on(void **state)
 	const struct linger at_once = { 1, 0 };
 	struct bench b;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	for (int side = 0; side < 2; side++) {
 		struct flow f;
@@ -494,7 +494,7 @@ static void a_killed_flow_is_reset(void **state)
 	const struct variant *v = *state;
 	struct bench b;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	for (enum killed_when when = 0; when < N_KILLED_WHEN; when++) {
 		struct flow f;
@@ -523,7 +523,7 @@ static void a_killed_flow_answers(void **state)
 	struct bench b;
 	struct flow f;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	flow_open(&b, &f);
 	for (int i = 0; i < 2; i++)
@@ -548,7 +548,7 @@ static void an_ended_flow_makes_way(void **state)
 	socklen_t len = sizeof(source);
 	struct bench b;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
 	flow_open(&b, &old);
 	assert_int_equal(getsockname(old.outer[CLIENT], &source.sa, &len), 0);
@@ -590,7 +590,7 @@ static void a_flow_follows_its_route(void **state)
 	struct flow f;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	bench_open(&b, AF_INET, as_usual);
 	flow_open(&b, &f);
 	before = leaves_by(&b, &f);
@@ -623,17 +623,6 @@ static void a_flow_follows_its_route(void **state)
 	flow_close(&b, &f);
 	bench_close(&b);
 }
-
-#define VARIANT(test, id, ...)                                                                     \
-	{                                                                                          \
-		.name = #test ": " id, .test_func = test, .initial_state = &(struct variant)       \
-		{                                                                                  \
-			__VA_ARGS__                                                                \
-		}                                                                                  \
-	}
-
-#define BOTH_FAMILIES(test)                                                                        \
-	VARIANT(test, "IPv4", .family = AF_INET), VARIANT(test, "IPv6", .family = AF_INET6)
 
 int main(void)
 {

@@ -10,7 +10,7 @@ static void a_packet_becomes_one_of_the_other_leg(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (int side = 0; side < 2; side++) {
 		struct segment in = from_peer(b, side, 0, 0), out = to_peer(b, side ^ 1, 0, 0);
@@ -31,7 +31,7 @@ static void sequence_numbers_wrap(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (uint32_t at = 0; at < 2000; at += 100)
 		for (int side = 0; side < 2; side++) {
@@ -53,7 +53,7 @@ static void a_number_that_is_none_stays(void **state)
 	struct segment in, out;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	out = to_peer(b, 1, 0, 0);
@@ -84,7 +84,7 @@ static void windows_are_scaled_and_capped(void **state)
 	};
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct segment in, out;
 
@@ -138,7 +138,7 @@ static void timestamps_are_translated(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (int side = 0; side < 2; side++)
 		for (uint32_t ticks = 0; ticks < 600; ticks += 150) {
@@ -160,7 +160,7 @@ static void nothing_to_echo_stays_nothing(void **state)
 	struct segment in, out;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	out = to_peer(b, 1, 0, 0);
@@ -176,7 +176,7 @@ static void sack_edges_are_translated(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (int side = 0; side < 2; side++)
 		for (unsigned int blocks = 1; blocks <= 4; blocks++)
@@ -207,7 +207,7 @@ static void options_are_found_wherever_they_are(void **state)
 	static const uint8_t unknown[] = { 253, 7, 8, 10, 5, 10, 0 };
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (unsigned int before = 0; before < 8; before++) {
 		const struct endpoint *from = &b->end[0], *to = &b->end[1];
@@ -256,7 +256,7 @@ static void malformed_options_are_dropped(void **state)
 	};
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct segment in = from_peer(b, 0, 0, 0);
@@ -282,7 +282,7 @@ static void malformed_lengths_are_dropped(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	in.payload = 40;
@@ -312,7 +312,7 @@ static void padding_is_no_payload(void **state)
 	struct segment in, out;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	frame_make(&b->frame, &in);
@@ -352,7 +352,7 @@ static void fragments_go_to_the_stack(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	in.payload = 64;
@@ -379,7 +379,7 @@ static void ip_options_go_to_the_stack(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	frame_make(&b->frame, &in);
@@ -399,7 +399,7 @@ static void what_is_not_for_us_goes_to_the_stack(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	frame_make(&b->frame, &in);
@@ -422,7 +422,7 @@ static void packets_are_lost_on_demand(void **state)
 	struct bench *b;
 	uint64_t lost;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	in = from_peer(b, 0, 0, 0);
 	b->settings->drop_per_million = 500000;
@@ -442,7 +442,7 @@ static void no_packet_breaks_it(void **state)
 	uint64_t redirected = 0, dropped = 0;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	srand(20250607);
 	for (int i = 0; i < 20000; i++) {

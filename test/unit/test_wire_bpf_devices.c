@@ -111,7 +111,7 @@ static void a_checksum_that_was_begun_is_completed(void **state)
 	static struct frame f;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_between(*state, &plain);
 	for (size_t payload = 0; payload <= SEGMENT_BYTES; payload += 125) {
 		in = from_peer(b, 0, 0, 0);
@@ -131,7 +131,7 @@ static void a_gso_packet_stays_whole(void **state)
 	static struct frame f;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_between(*state, &backend);
 	in = from_peer(b, 0, 0, 0);
 	expected = to_peer(b, 1, 0, 0);
@@ -154,7 +154,7 @@ static void a_gso_packet_is_cut_right(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_between(*state, &plain);
 	in = from_peer(b, 0, 0, 0);
 	in.payload = GSO_BYTES;
@@ -179,7 +179,7 @@ static void a_gso_packet_needs_no_length(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_between(*state, &backend);
 	in = from_peer(b, 0, 0, 0);
 	in.payload = GSO_BYTES;
@@ -205,7 +205,7 @@ static void what_comes_by_a_vlan_is_not_for_the_wire(void **state)
 	struct segment in, out;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_between(*state, &backend);
 	in = from_peer(b, 0, 0, 0);
 	in.payload = 1;
@@ -228,7 +228,7 @@ static void a_killed_flow_is_answered_where_it_asks(void **state)
 	static struct frame f;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_between(*state, &backend);
 	in = from_peer(b, 0, 0, 33);
 	expected.t = reversed(&in.t);
@@ -276,7 +276,7 @@ static void a_parked_frame_goes_on_when_it_is_joined(void **state)
 	static struct frame f;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (size_t i = 0; i < 3; i++) {
 		b = bench_apart(*state);
 		park_frame(b, payloads[i], &h, &f);
@@ -300,7 +300,7 @@ static void a_parked_frame_goes_to_the_stack_when_it_is_not(void **state)
 	static struct frame f;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (size_t i = 0; i < 3; i++) {
 		b = bench_apart(*state);
 		park_frame(b, payloads[i], &h, &f);

@@ -95,7 +95,7 @@ static void a_syn_to_a_listener_is_held(void **state)
 	struct segment s;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	s = syn(b, 1234);
 	assert_int_equal(bench_send(b, &s), TC_PASSED);
@@ -119,7 +119,7 @@ static void a_listener_may_have_any_address(void **state)
 	struct segment s;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	s = syn(b, 0);
 	listen_at_any(b, htons(81));
@@ -146,7 +146,7 @@ static void what_is_routed_is_not_held(void **state)
 	struct wire_hold h;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	listen_at_any(b, htons(80));
 	write_to("/proc/sys/net/ipv4/ip_forward", "1");
@@ -190,7 +190,7 @@ static void a_syn_ack_to_a_socket_that_expects_it_is_held(void **state)
 	uint32_t yes = 1;
 	int fd;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	fd = connecting(b, &s);
 	assert_int_equal(bench_send(b, &s), TC_PASSED);
@@ -224,7 +224,7 @@ static void payload_of_a_held_leg_is_parked(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	for (size_t payload = 1; payload < 1400; payload += 199) {
 		struct segment in = from_peer(b, 0, 10, 20), out, expected;
@@ -255,7 +255,7 @@ static void a_fin_of_a_held_leg_is_parked(void **state)
 	struct segment in, out, expected;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	in = expected = from_peer(b, 0, 10, 20);
 	in.flags = ACK | FIN;
@@ -288,7 +288,7 @@ static void acknowledgements_reach_the_stack(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	in = from_peer(b, 0, 10, 20);
 	hold(b, &in.t, now_ns(), 0);
@@ -302,7 +302,7 @@ static void an_old_hold_is_none(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	in = from_peer(b, 0, 10, 20);
 	in.payload = 10;
@@ -320,7 +320,7 @@ static void a_reset_ends_the_hold(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	in = from_peer(b, 0, 10, 20);
 	in.flags = RST;
@@ -337,7 +337,7 @@ static void what_can_not_be_parked_goes_to_the_stack(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	in = from_peer(b, 0, 10, 20);
 	in.payload = 100;
@@ -359,7 +359,7 @@ static void parked_frames_come_back(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_apart(*state);
 	in = from_peer(b, 0, 10, 20);
 	in.payload = 100;

@@ -55,7 +55,7 @@ static void errors_go_to_the_real_sender(void **state)
 	static struct frame expected;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (int side = 0; side < 2; side++)
 		for (size_t i = 0; i < (b->variant->is_ipv6 ? sizeof(v6) : sizeof(v4)); i++) {
@@ -88,7 +88,7 @@ static void the_least_quote_is_enough(void **state)
 	struct segment sent;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	sent = to_peer(b, 1, 5, 0);
 	make_error(b, b->variant->is_ipv6 ? 2 : 3, &sent, (b->variant->is_ipv6 ? 40 : 20) + 8);
@@ -113,7 +113,7 @@ static void other_messages_go_to_the_stack(void **state)
 	struct segment sent, other;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	sent = to_peer(b, 0, 5, 0);
 	make_error(b, b->variant->is_ipv6 ? 128 : 8, &sent, QUOTED_BYTES); /* an echo request */

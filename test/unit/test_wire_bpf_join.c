@@ -274,7 +274,7 @@ static void the_numbers_are_the_sockets(void **state)
 	struct numbers n[2];
 	struct pair p;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	p = open_pair(*state);
 	for (int i = 0; i < 2; i++)
 		n[i] = exchange(&p.side[i], 100 + 100 * (size_t)i);
@@ -316,7 +316,7 @@ static void a_pair_is_joined_once(void **state)
 {
 	struct pair p;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	p = open_pair(*state);
 	assert_int_equal(join(&p), WIRE_JOINED);
 	assert_int_equal(join(&p), WIRE_NOT_SEEN); /* it is not held any more */
@@ -329,7 +329,7 @@ static void what_holds_bytes_is_not_dry(void **state)
 	struct pair p;
 	char byte;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	p = open_pair(*state);
 	for (int side = 0; side < 2; side++) {
 		assert_int_equal(send(p.side[side].peer, "x", 1, 0), 1); /* not read */
@@ -353,7 +353,7 @@ static void a_leg_without_an_established_socket_is_refused(void **state)
 {
 	struct pair p;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int side = 0; side < 2; side++) {
 		p = open_pair(*state);
 		p.side[side].leg.sport ^= 0xffff;
@@ -371,7 +371,7 @@ static void legs_of_two_families_are_refused(void **state)
 	struct pair p;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	p = open_pair(&families[0]);
 	close_side(&p, 1);
 	p.family = &families[1];
@@ -419,7 +419,7 @@ static void options_must_agree(void **state)
 	};
 	struct pair p;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		for (int side = 0; side < 2; side++) {
 			p = open_pair(*state);
@@ -439,7 +439,7 @@ static void a_peer_must_take_what_the_other_was_told(void **state)
 	struct pair p;
 	uint32_t told;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	p = open_pair(*state);
 	told = info_of(p.side[0].proxy).tcpi_advmss + 12;
 	for (int side = 0; side < 2; side++) {
@@ -467,7 +467,7 @@ static void a_socket_without_a_route_is_refused(void **state)
 	struct pair p;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	p = open_pair(&families[0]);
 	/* The next packet looks its route up anew. */
 	assert_int_equal(setsockopt(p.side[1].proxy, IPPROTO_IP, IP_TOS, &tos, sizeof(tos)), 0);
@@ -479,7 +479,7 @@ static void both_legs_must_be_held(void **state)
 {
 	struct pair p;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int side = 0; side < 2; side++) {
 		p = open_pair(*state);
 		hold_since(&p, side, LONG_AGO_NS, LO_IFINDEX, 0);
@@ -503,7 +503,7 @@ static void a_leg_that_is_still_in_the_table_is_refused(void **state)
 	struct wire_leg old = { .slot = 0 };
 	struct pair p;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int side = 0; side < 2; side++) {
 		p = open_pair(*state);
 		assert_int_equal(bpf_map_update_elem(map_fd(p.b->bpf->maps.wire_flows),

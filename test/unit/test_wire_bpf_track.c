@@ -29,7 +29,7 @@ static void bytes_count_once(void **state)
 	const struct wire_direction *d;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	d = from_side(b, 0);
 	send_payload(b, 0, 0, 0, 100);
@@ -61,7 +61,7 @@ static void bytes_count_on_beyond_4_gigabytes(void **state)
 	uint64_t sent = 0;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	d = from_side(b, 0);
 	while (sent < 5ull << 30) {
@@ -81,7 +81,7 @@ static void numbers_outside_the_window_do_not_count(void **state)
 	struct bench *b;
 	uint32_t allowed;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	d = from_side(b, 0);
 	allowed = b->end[1].window;
@@ -106,7 +106,7 @@ static void acknowledgements_and_windows_are_kept(void **state)
 	struct segment s;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	d = from_side(b, 0);
 	send_payload(b, 1, 59999, 0, 1);
@@ -145,7 +145,7 @@ static void each_acknowledged_fin_is_told(void **state)
 	struct segment fin;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	fin = from_peer(b, 0, 0, 0);
 	fin.payload = 10;
@@ -176,7 +176,7 @@ static void a_fin_among_what_has_passed_is_none(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	send_payload(b, 0, 0, 0, SOME);
 	send_flags(b, 0, SOME - 1, 0, ACK | FIN);
@@ -190,7 +190,7 @@ static void a_simultaneous_close_is_an_end(void **state)
 	const uint32_t closed = WIRE_FIN | WIRE_FIN_ACKED;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	send_flags(b, 0, 0, 0, ACK | FIN);
 	send_flags(b, 1, 0, 0, ACK | FIN);
@@ -215,7 +215,7 @@ static void a_reset_is_an_end_if_its_number_is_right(void **state)
 	};
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		for (int side = 0; side < 2; side++) {
 			b = bench_joined(*state);
@@ -233,7 +233,7 @@ static void a_full_ring_is_counted(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	for (int side = 0; side < 2; side++)
 		from_side(b, side)->ring = 3; /* where there is none */
@@ -257,7 +257,7 @@ static void a_syn_after_the_end_is_for_the_stack(void **state)
 	struct segment syn;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int with_ack = 0; with_ack < 2; with_ack++) {
 		b = bench_joined(*state);
 		syn = from_peer(b, 0, 12345, 0);
@@ -280,7 +280,7 @@ static void a_syn_after_the_end_spares_other_flows(void **state)
 	struct segment syn;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	send_flags(b, 1, 0, 0, RST);
 	left = b->leg[0];
@@ -322,7 +322,7 @@ static void a_killed_flow_answers_with_resets(void **state)
 {
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int side = 0; side < 2; side++) {
 		struct segment in;
 
@@ -350,7 +350,7 @@ static void an_answer_has_neither_payload_nor_options(void **state)
 	struct segment in;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	from_side(b, 1)->killed = 1;
 	in = from_peer(b, 1, 0, 33);
@@ -367,7 +367,7 @@ static void a_killed_flow_forwards_resets_of_userspace(void **state)
 	struct segment in, out;
 	struct bench *b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	b = bench_joined(*state);
 	b->settings->park_ifindex = LO_IFINDEX;
 	from_side(b, 0)->killed = 1;

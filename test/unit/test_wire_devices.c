@@ -42,7 +42,7 @@ static void a_wildcard_is_at_all_that_have_an_address_of_its_family(void **state
 	const bool *no_tcx = *state;
 	struct wire_devices *d;
 
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("tuntap add dev tun0 mode tun");
 	ip("address add 10.0.2.1/24 dev tun0");
 	d = open_with((struct wire_devices_conf){ .no_tcx = *no_tcx });
@@ -65,7 +65,7 @@ static void an_address_is_at_the_device_that_has_it(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){ 0 });
 	add_listen(d, "10.0.0.1");
 	add_listen(d, "127.0.0.1");
@@ -85,7 +85,7 @@ static void an_address_of_the_loopback_is_everywhere(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("address add 192.0.2.1/32 dev lo");
 	d = open_with((struct wire_devices_conf){ 0 });
 	add_listen(d, "192.0.2.1");
@@ -99,7 +99,7 @@ static void a_target_is_where_its_routes_lead(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("link add eth3 type veth peer name far3");
 	ip("link set eth3 up");
 	ip("route add 10.2.0.0/16 nexthop via 10.0.0.2 nexthop via 10.0.1.2");
@@ -130,7 +130,7 @@ static void a_target_by_ipv6_is_found(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("-6 address add fd02::1/64 dev eth0 nodad");
 	ip("-6 route add fd03::/16 nexthop via fd00::2 nexthop via fd02::2");
 	d = open_with((struct wire_devices_conf){ 0 });
@@ -149,7 +149,7 @@ static void a_link_local_host_is_where_its_scope_says(void **state)
 	static const char *const devices[] = { "eth0", "eth2" };
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	for (int i = 0; i < 2; i++)
 		ip("-6 address add fe80::1/64 dev %s nodad", devices[i]);
 	for (int i = 0; i < 4; i++) {
@@ -179,7 +179,7 @@ static void a_device_that_is_not_fit_is_told_once(void **state)
 	char text[8192];
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("tuntap add dev tun0 mode tun");
 	ip("address add 10.0.2.1/24 dev tun0");
 	ip("link set tun0 up");
@@ -212,7 +212,7 @@ static void of_a_bridge_s_port_the_bridge_is_taken(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("link add br0 type bridge");
 	ip("link set eth2 master br0");
 	ip("link set br0 up");
@@ -234,7 +234,7 @@ static void a_device_with_a_dot_in_its_name_is_pinned(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("link set eth2 down");
 	ip("link set eth2 name eth2.100");
 	ip("link set eth2.100 up");
@@ -255,7 +255,7 @@ static void a_vlan_device_is_taken_itself(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	if (system("ip link add link eth2 name eth2.7 type vlan id 7 2>/dev/null")) {
 		print_message("skipped: this kernel has no VLAN devices\n");
 		skip();
@@ -275,7 +275,7 @@ static void names_are_taken_and_nothing_else(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){
 		.names = names, .n_names = ARRAY_SIZE(names), .loop = &loop });
 	add_listen(d, "0.0.0.0");
@@ -296,7 +296,7 @@ static void the_parking_device_has_it_always_but_is_not_named(void **state)
 	int tap;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 	assert_return_code(tap, errno);
 	assert_return_code(ioctl(tap, TUNSETIFF, &request), errno);
@@ -321,7 +321,7 @@ static void without_a_parking_device_it_does_not_open(void **state)
 	char why[256] = "";
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	assert_int_equal(wire_devices_open(&conf, &d, why, sizeof(why)), -ENODEV);
 	assert_null(d);
 	assert_non_null(strstr(why, "parking device"));
@@ -334,7 +334,7 @@ static void ours_stands_before_others_and_leaves_them_alone(void **state)
 	int other, link;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	other = load_program();
 	assert_return_code(other, errno);
 	union bpf_attr attr = { .link_create = { .prog_fd = (uint32_t)other,
@@ -360,7 +360,7 @@ static void a_qdisc_with_others_filters_stays(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	assert_int_equal(system("tc qdisc add dev eth0 clsact && tc filter add dev eth0 egress "
 				"u32 match u32 0 0"),
 			 0);
@@ -382,7 +382,7 @@ static void many_targets_are_looked_at_quickly(void **state)
 	uint64_t ns;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	ip("route add 172.16.0.0/12 via 10.0.0.2");
 	d = open_with((struct wire_devices_conf){ 0 });
 	for (uint32_t i = 0; i < TARGETS * TIMES; i++) {
@@ -404,8 +404,8 @@ static void many_targets_are_looked_at_quickly(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		VARIANT(a_wildcard_is_at_all_that_have_an_address_of_its_family, with_tcx),
-		VARIANT(a_wildcard_is_at_all_that_have_an_address_of_its_family, without_tcx),
+		WITH_HOOK(a_wildcard_is_at_all_that_have_an_address_of_its_family, with_tcx),
+		WITH_HOOK(a_wildcard_is_at_all_that_have_an_address_of_its_family, without_tcx),
 		TEST(an_address_is_at_the_device_that_has_it),
 		TEST(an_address_of_the_loopback_is_everywhere),
 		TEST(a_target_is_where_its_routes_lead),

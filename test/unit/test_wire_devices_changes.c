@@ -18,7 +18,7 @@ static void changes_are_followed_and_come_as_one(void **state)
 	const bool *no_tcx = *state;
 	struct wire_devices *d;
 
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){
 		.loop = &loop, .no_tcx = *no_tcx, .pin_folder = folder });
 	add_listen(d, "0.0.0.0");
@@ -73,7 +73,7 @@ static void a_route_to_no_target_is_told_and_not_looked_at(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){ .loop = &loop });
 	add_target(d, "10.5.0.1");
 	wire_devices_update(d);
@@ -94,7 +94,7 @@ static void a_change_that_was_lost_is_found(void **state)
 	FILE *batch;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){ .loop = &loop });
 	add_target(d, "10.5.0.1");
 	wire_devices_update(d);
@@ -115,7 +115,7 @@ static void a_renamed_device_is_pinned_under_its_name(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){ .loop = &loop, .pin_folder = folder });
 	add_listen(d, "0.0.0.0");
 	wire_devices_update(d);
@@ -139,7 +139,7 @@ static void a_filter_that_somebody_has_removed_comes_back(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){ .no_tcx = true });
 	add_target(d, "10.0.0.9");
 	wire_devices_update(d);
@@ -156,7 +156,7 @@ static void what_is_forgotten_is_not_looked_for(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){ 0 });
 	add_listen(d, "10.0.0.1");
 	add_target(d, "10.0.0.9");
@@ -190,7 +190,7 @@ static void what_is_attached_may_be_asked_by_any_thread(void **state)
 	pthread_t thread;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	a.ifindex = if_nametoindex("eth0");
 	a.d = open_with((struct wire_devices_conf){ 0 });
 	add_target(a.d, "10.0.0.9");
@@ -247,7 +247,7 @@ static void the_next_takes_over_what_a_killed_one_had(void **state)
 	uint32_t ids[PROGRAMS_MAX], link_id = 0;
 	struct wire_devices *d;
 
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	attach_and_be_killed(*no_tcx, targets, ARRAY_SIZE(targets));
 	if (*no_tcx) {
 		assert_true(has_filter("eth0"));
@@ -276,7 +276,7 @@ static void what_is_left_stays_and_is_cleared(void **state)
 	struct wire_devices *d;
 	int still_open = -1;
 
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	d = open_with((struct wire_devices_conf){ .no_tcx = *no_tcx, .pin_folder = folder });
 	add_listen(d, "0.0.0.0");
 	wire_devices_update(d);
@@ -298,7 +298,7 @@ static void pins_that_do_not_fit_any_more_are_set_right(void **state)
 	struct wire_devices *d;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	attach_and_be_killed(false, targets, ARRAY_SIZE(targets));
 	ip("link delete eth0");
 	ip("link set eth2 down");
@@ -330,7 +330,7 @@ static void a_link_of_another_namespace_is_left_alone(void **state)
 	int there;
 
 	(void)state;
-	NEED_ROOT();
+	SKIP_IF_REASON();
 	attach_and_be_killed(false, targets, 1);
 	assert_int_equal(programs_at("eth0", ids), 1);
 	theirs = ids[0];
@@ -357,18 +357,18 @@ static void a_link_of_another_namespace_is_left_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		VARIANT(changes_are_followed_and_come_as_one, with_tcx),
-		VARIANT(changes_are_followed_and_come_as_one, without_tcx),
+		WITH_HOOK(changes_are_followed_and_come_as_one, with_tcx),
+		WITH_HOOK(changes_are_followed_and_come_as_one, without_tcx),
 		TEST(a_route_to_no_target_is_told_and_not_looked_at),
 		TEST(a_change_that_was_lost_is_found),
 		TEST(a_renamed_device_is_pinned_under_its_name),
 		TEST(a_filter_that_somebody_has_removed_comes_back),
 		TEST(what_is_forgotten_is_not_looked_for),
 		TEST(what_is_attached_may_be_asked_by_any_thread),
-		VARIANT(the_next_takes_over_what_a_killed_one_had, with_tcx),
-		VARIANT(the_next_takes_over_what_a_killed_one_had, without_tcx),
-		VARIANT(what_is_left_stays_and_is_cleared, with_tcx),
-		VARIANT(what_is_left_stays_and_is_cleared, without_tcx),
+		WITH_HOOK(the_next_takes_over_what_a_killed_one_had, with_tcx),
+		WITH_HOOK(the_next_takes_over_what_a_killed_one_had, without_tcx),
+		WITH_HOOK(what_is_left_stays_and_is_cleared, with_tcx),
+		WITH_HOOK(what_is_left_stays_and_is_cleared, without_tcx),
 		TEST(pins_that_do_not_fit_any_more_are_set_right),
 		TEST(a_link_of_another_namespace_is_left_alone),
 	};

@@ -194,7 +194,7 @@ static void flows_outlive_a_killed_daemon(void **state)
 	struct bench b;
 	size_t devices;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, v->family);
 	devices = count_devices();
 	d = start_daemon(&b, flows);
@@ -291,7 +291,7 @@ static void the_next_daemon_adopts_them(void **state)
 	struct daemon d;
 	struct bench b;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, v->family);
 	d = start_daemon(&b, flows);
 	exchange_a_part(&b, flows);
@@ -332,7 +332,7 @@ static void flows_are_left_and_killed_later(void **state)
 	struct daemon d;
 	struct bench b;
 
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, v->family);
 	d = start_daemon(&b, flows);
 	exchange_a_part(&b, flows);
@@ -363,7 +363,7 @@ static void clearing_ends_flows(void **state)
 	size_t devices;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, AF_INET);
 	devices = count_devices();
 	d = start_daemon(&b, flows);
@@ -397,7 +397,7 @@ static void clearing_removes_filters(void **state)
 	size_t devices;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, AF_INET);
 	devices = count_devices();
 	b.no_tcx = true;
@@ -415,7 +415,7 @@ static void one_process_has_the_pins(void **state)
 	char why[256];
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, AF_INET);
 	wire_start(&b, pinned);
 	assert_int_equal(wire_open(&(struct wire_conf){ .flows = 1, .pin_folder = PIN_FOLDER },
@@ -445,7 +445,7 @@ static void another_version_is_refused(void **state)
 	char why[256];
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, AF_INET);
 	wire_start(&b, pinned);
 	wire_stop(&b, true);
@@ -467,7 +467,7 @@ static void half_of_the_pins_are_in_nobodys_way(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, AF_INET);
 	wire_start(&b, pinned);
 	wire_stop(&b, true);
@@ -487,7 +487,7 @@ static void half_a_flow_is_cleaned_up(void **state)
 	int64_t flow;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, AF_INET);
 	wire_start(&b, (struct wire_conf){ .flows = 1, .pin_folder = PIN_FOLDER });
 	flow = wire_take(b.wire, clock_ns());
@@ -508,7 +508,7 @@ static void without_a_bpffs_it_goes_without_pins(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_WIRE();
+	SKIP_IF_REASON();
 	open_without_daemon(&b, AF_INET);
 	log_configure(&(struct log_conf){ .level = LOG_LEVEL_ERROR });
 	wire_start(&b, (struct wire_conf){ .flows = 1, .pin_folder = "/proc/shunt/wire" });
@@ -517,17 +517,6 @@ static void without_a_bpffs_it_goes_without_pins(void **state)
 	wire_stop(&b, true);
 	WAIT_FOR(&b, !programs_at("client") && !programs_at("backend"));
 }
-
-#define VARIANT(test, id, ...)                                                                     \
-	{                                                                                          \
-		.name = #test ": " id, .test_func = test, .initial_state = &(struct variant)       \
-		{                                                                                  \
-			__VA_ARGS__                                                                \
-		}                                                                                  \
-	}
-
-#define BOTH_FAMILIES(test)                                                                        \
-	VARIANT(test, "IPv4", .family = AF_INET), VARIANT(test, "IPv6", .family = AF_INET6)
 
 int main(void)
 {

@@ -18,6 +18,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "cases.h"
 #include "wire.skel.h"
 #include "wire_frame.h"
 
@@ -72,15 +73,6 @@ struct bench {
 };
 
 static struct bench bench;
-static char skip_reason[256];
-
-#define NEED_BPF()                                                                                 \
-	do {                                                                                       \
-		if (skip_reason[0]) {                                                              \
-			print_message("skipped: %s\n", skip_reason);                               \
-			skip();                                                                    \
-		}                                                                                  \
-	} while (0)
 
 static inline int no_print(enum libbpf_print_level level, const char *format, va_list ap)
 {

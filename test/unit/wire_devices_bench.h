@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cases.h"
 #include "log.h"
 #include "tcx.h"
 #include "wire_devices.h"
@@ -32,7 +33,7 @@
 #define PROGRAMS_MAX 64
 #define EVENT_MAX_MS 5000
 
-static char skip_reason[256], folder[64];
+static char folder[64];
 static struct loop loop;
 static int program_fd = -1, n_changed;
 static const bool with_tcx = false, without_tcx = true; /* values of conf.no_tcx */
@@ -299,14 +300,6 @@ static inline int teardown(void **state)
 	return 0;
 }
 
-#define NEED_ROOT()                                                                                \
-	do {                                                                                       \
-		if (skip_reason[0]) {                                                              \
-			print_message("skipped: %s\n", skip_reason);                               \
-			skip();                                                                    \
-		}                                                                                  \
-	} while (0)
-
 /* Mounts a bpffs that only this process sees, and attaches once to see that it can be done. */
 static inline int setup_all(void **state)
 {
@@ -354,7 +347,7 @@ static inline int teardown_all(void **state)
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define VARIANT(test, hook)                                                                        \
+#define WITH_HOOK(test, hook)                                                                      \
 	{                                                                                          \
 		.name = #test ": " #hook, .test_func = test, .setup_func = setup,                  \
 		.teardown_func = teardown, .initial_state = (void *)&(hook)                        \

@@ -27,6 +27,7 @@
 #include <cmocka.h>
 
 #include "addr.h"
+#include "cases.h"
 #include "lab.h"
 #include "log.h"
 #include "wire.h"
@@ -73,15 +74,6 @@ struct flow {
 };
 
 static struct lab lab;
-static char skip_reason[256];
-
-#define NEED_WIRE()                                                                                \
-	do {                                                                                       \
-		if (skip_reason[0]) {                                                              \
-			print_message("skipped: %s\n", skip_reason);                               \
-			skip();                                                                    \
-		}                                                                                  \
-	} while (0)
 
 /* Until what is wanted comes, or has taken too long: then the test fails. */
 #define WAIT_FOR(b, condition)                                                                     \
