@@ -7,6 +7,7 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "engine.h"
 
@@ -51,6 +52,27 @@ static ssize_t splice_some(int from_fd, int to_fd, size_t len)
 }
 
 /*
+ * splice(2) says 0 at the end of a stream, and also at an urgent mark that the end is known to come
+ * after. recv tells them apart. 0 or -errno.
+ */
+static int end_or_mark(struct relay *r, int from)
+{
+	struct side *s = &r->side[from];
+	char next;
+	ssize_t n = recv(s->watch.fd, &next, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN)
+		return relay_fail(r, from, errno);
+	if (n > 0) {
+		s->urgent = true;
+		return 0;
+	}
+	r->dir[from].eof = n == 0;
+	s->readable = false;
+	return 0;
+}
+
+/*
  * Fills the empty pipe. Bytes read, 0 when there is nothing now or never again, or -errno. A short
  * fill says that the socket is empty only if it has brought fewer bytes than the pipe has slots,
  * since each slot holds at least one: otherwise the slots may have run out first.
@@ -64,8 +86,8 @@ static ssize_t fill(struct relay *r, int from)
 	if (n < 0 && errno != EAGAIN)
 		return relay_fail(r, from, errno);
 	if (n == 0)
-		d->eof = true;
-	if (n <= 0) {
+		return end_or_mark(r, from);
+	if (n < 0) {
 		s->readable = false;
 		return 0;
 	}

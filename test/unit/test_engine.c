@@ -318,6 +318,36 @@ static void urgent_data_loses_nothing(void **state)
 	bench_close(&b);
 }
 
+/*
+ * Urgent data and the end come in while a pump is under way, before any event has told of them. At
+ * the mark splice(2) then says 0, as it does at the end of a stream.
+ */
+static void an_urgent_mark_is_not_the_end(void **state)
+{
+	const struct variant *v = *state;
+	struct bench b;
+	uint8_t urgent;
+
+	bench_open(&b, v->engine, v->buffers, v->pipes, v->sndbuf);
+	while (b.sent[0] < 5000)
+		outer_send(&b, 0, 5000);
+	urgent = byte_at(0, b.sent[0]++);
+	assert_int_equal(send(b.outer[0], &urgent, 1, MSG_OOB), 1);
+	while (b.sent[0] < 9000)
+		outer_send(&b, 0, 9000);
+	assert_return_code(shutdown(b.outer[0], SHUT_WR), errno);
+	wait_until_queued(b.relay.side[0].watch.fd, 9000);
+	b.relay.side[0].readable = b.relay.side[1].writable = true;
+	assert_true(relay_pump(&b.relay, 0) >= 0);
+	for (int turn = 0; turn < 1000 && b.received[1] < 9000; turn++) {
+		assert_int_equal(bench_turn(&b, 1), 0);
+		outer_receive(&b, 1);
+	}
+	assert_int_equal(b.received[1], 9000);
+	assert_true(b.relay.dir[0].ended);
+	bench_close(&b);
+}
+
 static void auto_goes_to_splice_for_bulk_and_back(void **state)
 {
 	struct bench b;
@@ -391,6 +421,8 @@ int main(void)
 		VARIANT(urgent_data_loses_nothing, "copy", &engine_copy, 16, 0, 0),
 		VARIANT(urgent_data_loses_nothing, "copy, no buffers left", &engine_copy, 0, 0, 0),
 		VARIANT(urgent_data_loses_nothing, "splice", &engine_splice, 16, 4, 0),
+		VARIANT(an_urgent_mark_is_not_the_end, "copy", &engine_copy, 16, 0, 0),
+		VARIANT(an_urgent_mark_is_not_the_end, "splice", &engine_splice, 16, 4, 0),
 		cmocka_unit_test(a_stuck_reader_stops_nobody_else),
 		cmocka_unit_test(auto_goes_to_splice_for_bulk_and_back),
 	};
