@@ -162,6 +162,34 @@ func (c *Conn) RecvReset() error {
 	return nil
 }
 
+// Control has f work on the connection's descriptor, which stays open as long as f does.
+func (c *Conn) Control(f func(fd int) error) error {
+	raw, err := c.tcp.SyscallConn()
+	if err == nil {
+		closed := raw.Control(func(fd uintptr) { err = f(int(fd)) })
+		if err == nil {
+			err = closed
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return err
+}
+
+// SendBy has a function of the descriptor send n random bytes.
+func (c *Conn) SendBy(send func(fd int, p []byte) error, n int) error {
+	offset := rand.Intn(len(noise) - n)
+	p := noise[offset : offset+n]
+	c.out.add(p)
+	return c.Control(func(fd int) error { return send(fd, p) })
+}
+
+// RecvBy has a function of the descriptor receive, and tell what it got.
+func (c *Conn) RecvBy(recv func(fd int, got func([]byte)) error) error {
+	return c.Control(func(fd int) error { return recv(fd, c.in.add) })
+}
+
 // Ask sends n bytes to an echo and reads n bytes back; that they are the same is for Echoed to say.
 func (c *Conn) Ask(n int64, s Style) error {
 	sent := make(chan error, 1)

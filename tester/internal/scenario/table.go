@@ -72,6 +72,13 @@ var table = []scenario{
 	{"idle_flow_holds_no_pipe", everywhere,
 		"a connection that has gone quiet after bulk keeps no pipe", idlePipes, ""},
 
+	{"every_way_to_send_and_receive", everywhere,
+		"whatever calls both ends use, blocking or not, each sender with each receiver: all bytes arrive", everyWay, ""},
+	{"every_way_to_receive_sees_a_reset", everywhere,
+		"a RST, or a close with bytes unread, is told to who waits in recv, poll, select, epoll or splice", everyWayIsReset, ""},
+	{"urgent_data_keeps_its_place", everywhere,
+		"a byte sent by MSG_OOB, from either end, arrives in its place among the others", urgentData, ""},
+
 	{"kernel_relays_while_the_daemon_is_stopped", everywhere,
 		"a joined flow moves bytes both ways, exact, while the daemon is not running at all", stoppedDaemon, "sockmap wire"},
 	{"killed_daemon_leaves_nothing_in_the_way", eachFamily,
