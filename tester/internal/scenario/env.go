@@ -5,14 +5,17 @@
 package scenario
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"shunt/tester/internal/daemon"
 	"shunt/tester/internal/flow"
@@ -88,6 +91,9 @@ func (e *env) start(apps ...keys) { e.startFile(e.configure(apps...)) }
 
 // configure writes a config of these apps and returns where it is.
 func (e *env) configure(apps ...keys) (path string) {
+	if e.admin == "" {
+		e.serveAdmin() // for the evidence, if something goes wrong
+	}
 	admin := keys{"Socket": e.admin}
 	if e.http != nil {
 		admin["Http"] = e.http
@@ -116,7 +122,7 @@ func (e *env) launch(path string) {
 	e.Must(err)
 	e.daemon = d
 	e.Defer(d.Kill)
-	e.Evidence = func() string { return evidence(d) }
+	e.Evidence = func() string { return e.evidence(d) }
 }
 
 // awaitReady waits until the daemon is ready, and ends the trial if it has no such engine.
@@ -138,8 +144,11 @@ func (e *env) awaitReady() {
 }
 
 // evidence is what the daemon has to do with a failure.
-func evidence(d *daemon.Daemon) string {
+func (e *env) evidence(d *daemon.Daemon) string {
 	text := d.Tail()
+	if !d.Exited() && e.admin != "" {
+		text = e.flows() + text
+	}
 	if d.Exited() {
 		text = fmt.Sprintf("the daemon is gone (%s)\n%s", d.ExitState(), text)
 	}
@@ -147,6 +156,18 @@ func evidence(d *daemon.Daemon) string {
 		text = fmt.Sprintf("%v\n%s", err, text)
 	}
 	return text
+}
+
+// flows is what the daemon says of the first connections that it has, when one of them went wrong.
+func (e *env) flows() string {
+	const most = 2000
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, e.Shunt, "flows", "--why", "--socket", e.admin).CombinedOutput()
+	if len(out) > most {
+		out = append(out[:most], "...\n"...)
+	}
+	return "the daemon's connections:\n" + string(out)
 }
 
 // stop is the end of every trial that has gone well: SIGTERM, a full drain, exit status 0.
