@@ -414,11 +414,11 @@ static uint64_t wire_refresh(struct relay *r)
 /* The ends pass each other's FINs on by themselves; what is left is to know of it. */
 static int wire_pump(struct relay *r, int from)
 {
-	uint32_t state = state_of(r, from);
-
-	if ((state & WIRE_RST) && !both_ended(r))
-		return relay_fail(r, from, ECONNRESET);
-	r->dir[from].ended = state & WIRE_FIN_ACKED;
+	/* Whose stream has ended may reset the other one, and nobody pumps his own any more. */
+	for (int end = 0; end < 2; end++)
+		if ((state_of(r, end) & WIRE_RST) && !both_ended(r))
+			return relay_fail(r, end, ECONNRESET);
+	r->dir[from].ended = state_of(r, from) & WIRE_FIN_ACKED;
 	return PUMP_WAIT;
 }
 

@@ -120,6 +120,7 @@ func resets(e *env) {
 	// the one to see the reset.
 	const underWay = mib / 16
 	arrived := make(chan *flow.Conn, 1)
+	e.serveAdmin()
 	speechless := e.listen(e.at(2), func(_ *flow.Hub, c *flow.Conn) { arrived <- c })
 	e.start(app(front, e.backends(1, flow.Hold), nil), app(front+1, []string{speechless.Name}, nil))
 	states := []func(resetting, other *flow.Conn){
@@ -145,13 +146,27 @@ func resets(e *env) {
 			e.Must(ends[1-i].RecvReset())
 			e.ended(c, reason)
 		}
+		e.resetAfterEnd(i, reason)
 		c := e.dial(front + 1) // before the first byte: a backend may have refused it then, or reset it
 		e.Until("the connection reaches the backend", func() bool { return len(arrived) > 0 })
 		ends := []*flow.Conn{c, <-arrived}
 		e.Must(ends[i].Reset())
 		e.Must(ends[1-i].RecvReset())
 	}
-	e.Sawf("%d resets", 2*(len(states)+1))
+	e.Sawf("%d resets", 2*(len(states)+2))
+}
+
+// resetAfterEnd has an end that has sent all reset the connection while the other one still sends. Who has
+// read to the end of a stream is told of a reset when he writes.
+func (e *env) resetAfterEnd(i int, reason string) {
+	c, b := e.pair(front)
+	ends := []*flow.Conn{c, b}
+	e.Must(ends[i].CloseWrite())
+	e.Must(ends[1-i].RecvToEOF(flow.Steady))
+	e.Until("the daemon knows of the half-close", func() bool { return e.flowOf(c).State == "half_closed" })
+	e.Must(ends[i].Reset())
+	e.Until("a write fails", func() bool { return ends[1-i].Send(1, flow.Steady) != nil })
+	e.ended(c, reason)
 }
 
 // stoppedDaemon has the daemon stopped by a signal once the kernel has both directions, which shows in
