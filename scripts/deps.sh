@@ -6,12 +6,12 @@ set -euo pipefail
 
 declare -A sets=(
 	[build]='build-essential pkg-config libcjson-dev libc-ares-dev libmicrohttpd-dev libbpf-dev bpftool clang llvm golang-go iproute2'
-	[check]='libcmocka-dev util-linux procps prometheus'
+	[check]='libcmocka-dev util-linux procps prometheus redis-server postgresql nginx wrk iperf3 nodejs'
 	[lint]='clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck scdoc mandoc'
 	[man]='scdoc'
 	[bench]='haproxy nginx libnginx-mod-stream iperf3 python3'
 )
-services=(haproxy nginx prometheus)
+services=(haproxy nginx postgresql prometheus redis-server)
 
 die() {
 	printf 'deps.sh: %s\n' "$*" >&2

@@ -36,8 +36,9 @@ SYNOPSIS
 COMMANDS
   run      Makes three network namespaces (client, proxy, backend), joined by veth pairs, and puts each
            scenario to the test in them, with a daemon of its own: for each engine and each family if it
-           depends on them. Both ends of every connection are the tester's, and it compares
-           checksums of what one end sent and the other got. Needs root, ip(8), prlimit(1) and setpriv(1).
+           depends on them. Both ends of a connection are the tester's, and it compares checksums of
+           what one end sent and the other got; or they are real programs, which have to say the same as
+           without shunt. Needs root, ip(8), prlimit(1) and setpriv(1).
   demo     The config file, unmodified, with echo backends and mixed traffic in namespaces for ten seconds. One
            backend is stopped in between and started again. At the end a table by app and target.
   against  Judges any proxy that stands before an echo server, in the current namespace.

@@ -84,6 +84,21 @@ var table = []scenario{
 	{"killed_daemon_leaves_nothing_in_the_way", eachFamily,
 		"after kill -9 in the middle of things a new daemon starts at once and serves", killedDaemon, ""},
 
+	// What knows nothing of a proxy. A program that is not installed is a skip.
+	{"redis_works_unmodified", once,
+		"redis-cli is told the same as without shunt, up to the digest of all data; redis-benchmark, pipelined, too",
+		redis, ""},
+	{"postgresql_works_unmodified", once,
+		"pgbench's transactions succeed and balance; psql is told the same as without shunt", postgres, ""},
+	{"nginx_works_unmodified", once,
+		"pages of 1 kB to 10 MiB are exact, and wrk sees no error", webServer, ""},
+	{"iperf3_works_unmodified", once,
+		"4 streams there, back and both ways; what it counts and what the log counts agree", iperf3, ""},
+	{"go_programs_work_unmodified", once,
+		"net/http, also with TLS and HTTP/2, and io.Copy, which splices, get back what they send", goPrograms, ""},
+	{"node_works_unmodified", once,
+		"streams that read while they write get back what they send", node, ""},
+
 	// Many, and limits.
 	{"five_thousand_at_once", everywhere,
 		"5,000 connections are open together and each one works", fiveThousand, ""},
