@@ -10,14 +10,19 @@ import (
 	"shunt/tester/internal/flow"
 )
 
-func fiveThousand(e *env) {
-	const conns, parallel = 5000, 64
+// needFDs raises the limit as far as it goes, and ends the trial if that is not far enough.
+func (e *env) needFDs(n uint64) {
 	var limit syscall.Rlimit
 	e.Must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	limit.Cur = limit.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 3*conns {
-		e.Skipf("%d connections need more than %d file descriptors", conns, limit.Cur)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < n {
+		e.Skipf("%d file descriptors are needed, %d allowed", n, limit.Cur)
 	}
+}
+
+func fiveThousand(e *env) {
+	const conns, parallel = 5000, 64
+	e.needFDs(3 * conns)
 	e.start(app(front, e.backends(4, flow.Echo), nil))
 	clients, backends := make([]*flow.Conn, conns), make([]*flow.Conn, conns)
 	e.Parallel(conns, parallel, func(i int) { clients[i], backends[i] = e.ask(front, 56) })

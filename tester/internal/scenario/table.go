@@ -24,6 +24,7 @@ type scope int
 const (
 	everywhere scope = iota // for each engine and each family
 	eachFamily              // how it connects: for each family, with the last engine
+	eachEngine              // what its connections go through: for each engine, with the first family
 	once                    // neither: with the last engine and the first family
 )
 
@@ -178,6 +179,9 @@ var table = []scenario{
 		"while a new name is looked up the old target serves; then the new one does", reloadOfNames, ""},
 	{"a_thousand_reloads_under_load", once,
 		"1,000 reloads cost no connection, no open file and no memory", thousandReloads, ""},
+	{"operations_cost_no_flow", eachEngine,
+		"reloads, a server that goes and one that comes, a name that moves: 2,000 flows, redis-benchmark and wrk don't notice",
+		operations, ""},
 
 	// The end.
 	{"stop_drains", everywhere,
@@ -213,8 +217,9 @@ func Run(l *lab.Lab, o Options, report *trial.Report) {
 	for i, engine := range o.Engines {
 		for j, family := range o.Families {
 			for _, s := range table {
-				lastEngine := s.lastOf(o.Engines) == i
-				repeats := s.scope != everywhere && !lastEngine || s.scope == once && j > 0
+				otherEngine, otherFamily := s.lastOf(o.Engines) != i, j > 0
+				repeats := otherEngine && (s.scope == eachFamily || s.scope == once) ||
+					otherFamily && (s.scope == eachEngine || s.scope == once)
 				if repeats || !s.isFor(engine) || !o.Only.MatchString(s.name) {
 					continue
 				}
