@@ -34,6 +34,7 @@ int wire_forward(struct __sk_buff *skb)
 	const struct wire_settings *s = settings();
 	struct packet p = {};
 	const struct wire_leg *leg;
+	int verdict;
 
 	/* In promiscuous mode others' frames come by. Parked ones have the address of the device
 	 * that they came in by. */
@@ -54,9 +55,17 @@ int wire_forward(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	}
 	leg = bpf_map_lookup_elem(&wire_flows, &p.tuple);
-	if (leg && !forget_if_reused(&p, leg))
-		return forward(skb, &p, leg, s);
-	return pass_or_park(skb, &p, s);
+	if (!leg || forget_if_reused(&p, leg)) {
+		verdict = pass_or_park(skb, &p);
+		if (verdict != TC_ACT_UNSPEC || !carries_bytes(&p))
+			return verdict;
+		/* A join enters the legs and then ends their holds: who has looked for the leg
+		 * before and for the hold after has seen neither. */
+		leg = bpf_map_lookup_elem(&wire_flows, &p.tuple);
+		if (!leg)
+			return TC_ACT_UNSPEC;
+	}
+	return forward(skb, &p, leg, s);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -15,6 +15,8 @@
 /* In front of the ifindex in a parked frame's source address: locally administered. */
 #define PARK_MAC_0 0x02
 #define PARK_MAC_1 0x53
+/* Looks at a shut gate, which take a packet some 100 ms, the most that there can be. */
+#define GATE_TURNS (1 << 23)
 
 static __always_inline void hold(struct __sk_buff *skb, struct packet *p)
 {
@@ -123,6 +125,7 @@ static __always_inline int park(struct __sk_buff *skb, struct packet *p,
 	count(WIRE_PARKED);
 	p->h.tcp.flags &= ~(TCP_FLAG_FIN | TCP_FLAG_PSH | TCP_FLAG_URG);
 	p->h.tcp.urgent = 0;
+	p->payload = 0;
 	return packet_store_bare(skb, p) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
@@ -139,13 +142,43 @@ static __always_inline int unpark(struct __sk_buff *skb)
 			    BPF_F_INGRESS);
 }
 
-/* A packet whose leg is not joined. */
-static __always_inline int pass_or_park(struct __sk_buff *skb, struct packet *p,
-					const struct wire_settings *s)
+static long is_gate_open(__u32 turn, void *unused)
 {
-	__u8 flags = p->h.tcp.flags;
-	struct wire_hold *h;
+	const struct wire_settings *s = settings();
 
+	(void)turn;
+	(void)unused;
+	return !s || READ_ONCE(s->gate) == WIRE_GATE_OPEN;
+}
+
+static __always_inline void wait_at_gate(const struct wire_settings *s)
+{
+	__u32 *gate = (__u32 *)&s->gate;
+
+	if (READ_ONCE(s->gate) != WIRE_GATE_SHUT ||
+	    __sync_val_compare_and_swap(gate, WIRE_GATE_SHUT, WIRE_GATE_REACHED) != WIRE_GATE_SHUT)
+		return;
+	bpf_loop(GATE_TURNS, is_gate_open, NULL, 0);
+	__sync_val_compare_and_swap(gate, WIRE_GATE_REACHED, WIRE_GATE_OPEN);
+}
+
+/* Is there something that must not be lost? */
+static __always_inline bool carries_bytes(const struct packet *p)
+{
+	return !p->is_malformed && (p->payload || (p->h.tcp.flags & TCP_FLAG_FIN));
+}
+
+/* A packet whose leg is not joined. Global, as find_endpoint() is: what comes after it must not be
+ * verified for each path through it. */
+__noinline int pass_or_park(struct __sk_buff *skb, struct packet *p)
+{
+	const struct wire_settings *s = settings();
+	struct wire_hold *h;
+	__u8 flags;
+
+	if (!s || !p)
+		return TC_ACT_UNSPEC;
+	flags = p->h.tcp.flags;
 	if (s->park_ifindex && skb->ifindex == s->park_ifindex)
 		return unpark(skb);
 	if (p->is_malformed)
@@ -157,6 +190,7 @@ static __always_inline int pass_or_park(struct __sk_buff *skb, struct packet *p,
 			hold(skb, p);
 		return TC_ACT_UNSPEC;
 	}
+	wait_at_gate(s);
 	h = bpf_map_lookup_elem(&wire_holds, &p->tuple);
 	if (!h)
 		return TC_ACT_UNSPEC;
@@ -166,8 +200,7 @@ static __always_inline int pass_or_park(struct __sk_buff *skb, struct packet *p,
 	}
 	if (!h->ifindex)
 		h->ifindex = skb->ifindex;
-	if ((!p->payload && !(flags & TCP_FLAG_FIN)) ||
-	    !hold_is_valid(h, bpf_ktime_get_coarse_ns()))
+	if (!carries_bytes(p) || !hold_is_valid(h, bpf_ktime_get_coarse_ns()))
 		return TC_ACT_UNSPEC;
 	return park(skb, p, s);
 }

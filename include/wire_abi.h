@@ -83,7 +83,15 @@ struct wire_settings {
 	__u32 drop_per_million; /* packets of joined legs that are lost on purpose */
 	__u64 hold_max_ns;      /* 0: WIRE_HOLD_MAX_NS */
 	__u32 version;          /* WIRE_ABI_VERSION; the programs don't look at it */
-	__u32 reserved;
+	__u32 gate;             /* enum wire_gate */
+};
+
+/* For tests: has a packet wait where the moment matters, between the look at the joined legs and
+ * the one at the held ones. */
+enum wire_gate {
+	WIRE_GATE_OPEN,
+	WIRE_GATE_SHUT,
+	WIRE_GATE_REACHED, /* and waited at, for a while: then it opens by itself */
 };
 
 /* The states of a direction, as bits. */

@@ -8,10 +8,15 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "wire_bench.h"
+
+/* The gate does not wait for ever: see enum wire_gate. */
+#define CROSSINGS_MAX 20
 
 #define FLOW 2
 #define LONG_AGO_NS (40ull * 1000000000)
@@ -523,6 +528,62 @@ static void a_leg_that_is_still_in_the_table_is_refused(void **state)
 	}
 }
 
+struct sender {
+	struct bench *b;
+	int error, verdict;
+};
+
+static void *send_frame(void *arg)
+{
+	struct sender *s = arg;
+
+	s->error = bench_try_run(s->b, LO_IFINDEX, &s->verdict);
+	return NULL;
+}
+
+/* A packet with payload has been looked up among the joined legs; then its leg is joined; then it
+ * is looked up among the held ones. False: it has not waited for that. */
+static bool cross_the_join(struct pair *p)
+{
+	struct segment in = { .t = p->side[0].leg, .flags = ACK, .payload = 100, .window = 500 };
+	struct wire_settings *settings = p->b->settings;
+	uint32_t reached = WIRE_GATE_REACHED;
+	struct sender sender = { .b = p->b };
+	enum wire_refusal refusal;
+	pthread_t thread;
+	bool has_waited;
+
+	frame_make(&p->b->frame, &in);
+	settings->gate = WIRE_GATE_SHUT;
+	assert_int_equal(pthread_create(&thread, NULL, send_frame, &sender), 0);
+	while (__atomic_load_n(&settings->gate, __ATOMIC_SEQ_CST) == WIRE_GATE_SHUT)
+		sched_yield();
+	refusal = join(p);
+	has_waited = __atomic_compare_exchange_n(&settings->gate, &reached, WIRE_GATE_OPEN, false,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	pthread_join(thread, NULL);
+	assert_int_equal(sender.error, 0);
+	if (!has_waited)
+		return false;
+	assert_int_equal(refusal, WIRE_JOINED);
+	assert_int_equal(sender.verdict, TC_REDIRECTED);
+	return true;
+}
+
+static void a_packet_that_crosses_the_join_goes_on(void **state)
+{
+	bool has_crossed = false;
+
+	SKIP_IF_REASON();
+	for (int i = 0; i < CROSSINGS_MAX && !has_crossed; i++) {
+		struct pair p = open_pair(*state);
+
+		has_crossed = cross_the_join(&p);
+		close_pair(&p);
+	}
+	assert_true(has_crossed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -535,6 +596,7 @@ int main(void)
 		IN_EVERY_FAMILY(a_peer_must_take_what_the_other_was_told),
 		cmocka_unit_test(a_socket_without_a_route_is_refused),
 		IN_EVERY_FAMILY(both_legs_must_be_held),
+		IN_EVERY_FAMILY(a_packet_that_crosses_the_join_goes_on),
 		IN_EVERY_FAMILY(a_leg_that_is_still_in_the_table_is_refused),
 	};
 
