@@ -9,7 +9,7 @@ declare -A sets=(
 	[check]='libcmocka-dev util-linux procps prometheus redis-server postgresql nginx wrk iperf3 nodejs'
 	[lint]='clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck scdoc mandoc'
 	[man]='scdoc'
-	[bench]='haproxy nginx libnginx-mod-stream iperf3 python3'
+	[bench]='haproxy nginx libnginx-mod-stream iperf3 redis-server redis-tools postgresql wrk gnuplot-nox python3'
 )
 services=(haproxy nginx postgresql prometheus redis-server)
 
