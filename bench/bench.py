@@ -28,13 +28,17 @@ from lib.services import SERVICES
 class Bench:
     def __init__(self, args, directory):
         self.args, self.directory = args, directory
+        self.begun = time.monotonic()
         self.rows = [row for row in ROWS if args.rows in row.name and (row.quick or not args.quick)]
         self.samples = {row.name: {} for row in self.rows}
         self.left_out = {}  # what: why
         self.ways = {}
 
+    def progress(self, text):
+        print(f"{time.monotonic() - self.begun:4.0f} s  {text}", file=sys.stderr, flush=True)
+
     def leave_out(self, what, why):
-        print(f"bench: {what} is left out: {why}", file=sys.stderr, flush=True)
+        self.progress(f"{what} is left out: {why}")
         self.left_out[what] = str(why)
 
     def make_lab(self, stack):
@@ -72,18 +76,18 @@ class Bench:
             return
         try:
             sample = measure.measure(row, running, self.args)
-        except (lab.Failed, OSError, ValueError, KeyError, AttributeError) as error:
+        except (lab.Failed, OSError, ValueError, KeyError) as error:
             self.leave_out(what, error)
             self.samples[row.name].pop(running.name, None)
             return
         if sample.get("errors"):
-            print(f"bench: {what}: {sample['errors']} errors", file=sys.stderr)
+            self.progress(f"{what}: {sample['errors']} errors")
         self.samples[row.name].setdefault(running.name, []).append(sample)
 
     def run_rounds(self, running):
         for number in range(self.args.rounds):
             for row in self.rows:
-                print(f"round {number + 1} of {self.args.rounds}: {row.name}", file=sys.stderr, flush=True)
+                self.progress(f"round {number + 1} of {self.args.rounds}: {row.name}")
                 names = [name for name in row.contenders if name in running]
                 # Another one begins each round, so that no contender always follows the same other one.
                 shift = number % len(names) if names else 0
@@ -92,7 +96,6 @@ class Bench:
 
     def run(self):
         """The whole document."""
-        begun = time.monotonic()
         with contextlib.ExitStack() as stack:
             self.make_lab(stack)
             self.start_services(stack)
@@ -100,7 +103,7 @@ class Bench:
                 self.run_rounds(self.start_contenders(contenders))
             grown = scale.run(self) if self.args.scale else {}
         about = machine.describe(self.args)
-        about["took_s"] = round(time.monotonic() - begun)
+        about["took_s"] = round(time.monotonic() - self.begun)
         return {"about": about, "left_out": self.left_out, "samples": self.samples, "scale": grown}
 
 
@@ -109,7 +112,7 @@ def parse_arguments():
     parser.add_argument("--build", type=Path, default=Path("build"), help="where shunt and shunt-load are")
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: under two minutes")
     parser.add_argument("--rounds", type=int, help="of all rows (5; 2 if quick)")
-    parser.add_argument("--measure-ms", type=int, default=300, help="of a request load (%(default)s)")
+    parser.add_argument("--measure-ms", type=int, default=250, help="of a request load (%(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="threads of each proxy (one a core)")
     parser.add_argument("--contenders", help=f"of {','.join(CONTENDERS)} (all; {','.join(MAIN)} if quick)")
     parser.add_argument("--rows", default="", help="only rows whose name has this text in it")

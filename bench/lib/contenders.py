@@ -43,11 +43,10 @@ CONTENDERS = {c.name: c for c in (
     Contender("haproxy/1", "haproxy", workers=1),
     Contender("nginx/1", "nginx", workers=1),
     Contender("shunt-auto/1", "shunt", "auto", workers=1),
-    Contender("shunt-splice/1", "shunt", "splice", workers=1),
 )}
 MAIN = ("direct", "haproxy", "nginx", "shunt-auto")
 ENGINES = ("shunt-copy", "shunt-splice", "shunt-sockmap", "shunt-wire")
-ONE_WORKER = ("haproxy/1", "nginx/1", "shunt-auto/1", "shunt-splice/1")
+ONE_WORKER = ("haproxy/1", "nginx/1", "shunt-auto/1")
 
 
 def reference(name):
@@ -81,7 +80,7 @@ defaults
   timeout client 1h
   timeout server 1h
 {"".join(sections)}""", encoding="ascii")
-    return ["haproxy", "-db", "-q", "-f", config]
+    return ["haproxy", "-db", "-f", config]
 
 
 def nginx_command(running, directory):

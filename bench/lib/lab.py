@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Network namespaces, and processes in them.
 
-One namespace has the clients, one the backends. Each contender has a third of its own between them (a Way),
-so that what it puts at its devices (the wire's programs) is in nobody else's way. What is made
-here is undone by the ExitStack that it was given.
+One namespace has the clients, one the backends. Each contender has one of its own between them (a Way),
+so that no other contender's packets meet what it puts at its devices (the wire's programs). What is
+made here is undone by the ExitStack that it was given.
 """
 
 import ctypes

@@ -9,6 +9,7 @@ messages or connections).
 import contextlib
 import json
 import re
+import select
 import subprocess
 import tempfile
 import time
@@ -74,7 +75,8 @@ def idle_connections(running, args, port, count):
         log = stack.enter_context(tempfile.TemporaryFile("w+"))
         holder = lab.start(stack, lab.CLIENT, [args.build / "shunt-load", "idle", f"{running.ip}:{port}",
                                                "-c", count], log, output=subprocess.PIPE)
-        if holder.stdout.readline() != "open\n":
+        ready, _, _ = select.select([holder.stdout], [], [], lab.RUN_TIMEOUT_S)
+        if not ready or holder.stdout.readline() != "open\n":
             raise lab.Failed(f"{count} idle connections: {holder.last_words()}")
         yield
 
@@ -88,13 +90,21 @@ def idle(running, args):
     return sample
 
 
+def find(pattern, text):
+    """The pattern's group, in what a program has printed."""
+    found = re.search(pattern, text, re.M)
+    if not found:
+        raise lab.Failed(f"no {pattern} in: {text[-lab.LAST_WORDS_CHARS:]}")
+    return found.group(1)
+
+
 def redis(pipeline, n_requests):
     def sample(running, _args):
         said = lab.run(*lab.in_netns(
             lab.CLIENT, "redis-benchmark", "-h", running.ip, "-p", SERVICES["redis"].port, "-t", "get",
             "-n", n_requests, "-c", REDIS_CLIENTS, "-P", pipeline, "-d", REDIS_VALUE_BYTES, "--csv"))
         rate, _average, _least, p50, _p95, p99, _most = map(
-            float, re.search(r'^"GET",(.*)$', said, re.M).group(1).replace('"', "").split(","))
+            float, find(r'^"GET",(.*)$', said).replace('"', "").split(","))
         return {"rate": rate, "p50_us": p50 * 1e3, "p99_us": p99 * 1e3, "work": n_requests / 1e6}
     return sample
 
@@ -103,7 +113,7 @@ def pgbench(running, _args):
     said = lab.run(*lab.in_netns(
         lab.CLIENT, "pgbench", "-S", "-n", "-M", "prepared", "-U", "bench", "-h", running.ip,
         "-p", SERVICES["postgres"].port, "-c", PGBENCH_CLIENTS, "-t", PGBENCH_TRANSACTIONS, "postgres"))
-    return {"rate": float(re.search(r"^tps = ([0-9.]+)", said, re.M).group(1)),
+    return {"rate": float(find(r"^tps = ([0-9.]+)", said)),
             "work": PGBENCH_CLIENTS * PGBENCH_TRANSACTIONS / 1e6}
 
 
@@ -111,12 +121,13 @@ def wrk(running, _args):
     said = lab.run(*lab.in_netns(
         lab.CLIENT, "wrk", "-t", 1, "-c", WRK_CONNECTIONS, "-d", f"{WRK_S}s", "--latency",
         f"http://{running.ip}:{SERVICES['http'].port}/"))
-    if re.search(r"Socket errors|Non-2xx", said):
-        raise lab.Failed(re.search(r".*(Socket errors|Non-2xx).*", said).group(0).strip())
-    return {"rate": float(re.search(r"Requests/sec:\s+([0-9.]+)", said).group(1)),
-            "work": int(re.search(r"(\d+) requests in", said).group(1)) / 1e6,
-            "p50_us": duration_us(re.search(r"50%\s+(\S+)", said).group(1)),
-            "p99_us": duration_us(re.search(r"99%\s+(\S+)", said).group(1))}
+    errors = re.search(r".*(Socket errors|Non-2xx).*", said)
+    if errors:
+        raise lab.Failed(errors.group(0).strip())
+    return {"rate": float(find(r"Requests/sec:\s+([0-9.]+)", said)),
+            "work": int(find(r"(\d+) requests in", said)) / 1e6,
+            "p50_us": duration_us(find(r"50%\s+(\S+)", said)),
+            "p99_us": duration_us(find(r"99%\s+(\S+)", said))}
 
 
 def duration_us(text):

@@ -6,7 +6,6 @@ The contenders of the rounds have ended; each case starts its own, on their ways
 
 import contextlib
 import json
-import sys
 import time
 
 from lib import lab, measure, usage
@@ -177,18 +176,22 @@ def refusal(bench, name):
 
 
 def run(bench):
-    names = [name for name in NAMES if name in bench.ways and name not in bench.left_out]
-    print("starting, reloading, growing", file=sys.stderr, flush=True)
+    there = [name for name in ("direct", *NAMES) if name in bench.ways and name not in bench.left_out]
+    names = [name for name in there if name != "direct"]
+    bench.progress("starting")
     result = {"start": start_up(bench, names), "idle": {}, "cost": {}, "reload": {}, "refusal": None}
-    for name in ("direct", *names):
+    bench.progress("memory of idle connections")
+    for name in there:
         with guarded(bench, f"{name}: memory of idle connections"):
             result["idle"][name] = idle_memory(bench, name)
+    bench.progress("growing")
     growth = QUICK_GROWTH if bench.args.quick else GROWTH
     least = cost(bench, names, "apps", 1)
     for what, numbers in growth.items():
         result["cost"][what] = {str(numbers[0]): least}
         for number in numbers[1:]:
             result["cost"][what][str(number)] = cost(bench, names, what, number)
+    bench.progress("reloading")
     if "shunt-auto" in names:
         with guarded(bench, "shunt-auto: reload"):
             result["reload"] = reload(bench, "shunt-auto")

@@ -66,7 +66,8 @@ def postgres_bin():
 
 def as_postgres(*command):
     """PostgreSQL refuses to run as root."""
-    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", *command]
+    return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups",
+            "--pdeathsig", "TERM", *command]
 
 
 def postgres_command(service, directory, _args):

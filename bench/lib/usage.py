@@ -53,6 +53,8 @@ class Clock:
     """CPU time from its making on."""
 
     def __init__(self, process):
+        if process:
+            process.check_alive()
         self.process = process
         self.host_s = host_cpu_s()
         self.process_s = process_cpu_s(process.pid) if process else None
