@@ -25,13 +25,16 @@ from lib.services import SERVICES
 
 
 
+FAILURES = (lab.Failed, OSError, ValueError, KeyError)
+
+
 class Bench:
     def __init__(self, args, directory):
         self.args, self.directory = args, directory
         self.begun = time.monotonic()
         self.rows = [row for row in ROWS if args.rows in row.name and (row.quick or not args.quick)]
         self.samples = {row.name: {} for row in self.rows}
-        self.left_out = {}  # what: why
+        self.left_out, self.repeated = {}, {}  # what: why
         self.ways = {}
 
     def progress(self, text):
@@ -70,19 +73,29 @@ class Bench:
         return running
 
     def measure(self, row, running):
-        """One sample. A contender that fails in a row is left out of it from then on."""
+        """One sample. A contender that fails in a row twice is left out of it from then on."""
         what = f"{running.name}: {row.name}"
-        if what in self.left_out:
+        if what in self.left_out or running.name in self.left_out:
             return
         try:
-            sample = measure.measure(row, running, self.args)
-        except (lab.Failed, OSError, ValueError, KeyError) as error:
-            self.leave_out(what, error)
+            sample = self.measure_again(row, running, what)
+        except FAILURES as error:
+            ended = running.process and running.process.poll() is not None
+            self.leave_out(running.name if ended else what, error)
             self.samples[row.name].pop(running.name, None)
             return
         if sample.get("errors"):
             self.progress(f"{what}: {sample['errors']} errors")
         self.samples[row.name].setdefault(running.name, []).append(sample)
+
+    def measure_again(self, row, running, what):
+        """A sample, at the second try if the first one fails; which is told."""
+        try:
+            return measure.measure(row, running, self.args)
+        except FAILURES as error:
+            self.progress(f"{what}, again: {error}")
+            self.repeated[what] = str(error)
+            return measure.measure(row, running, self.args)
 
     def run_rounds(self, running):
         for number in range(self.args.rounds):
@@ -104,7 +117,8 @@ class Bench:
             grown = scale.run(self) if self.args.scale else {}
         about = machine.describe(self.args)
         about["took_s"] = round(time.monotonic() - self.begun)
-        return {"about": about, "left_out": self.left_out, "samples": self.samples, "scale": grown}
+        return {"about": about, "left_out": self.left_out, "repeated": self.repeated,
+                "samples": self.samples, "scale": grown}
 
 
 def parse_arguments():

@@ -8,6 +8,7 @@ from lib.contenders import ENGINES, MAIN, ONE_WORKER, reference
 from lib.figures import median, median_ratio, number, rate_with_spread, times
 from lib.rows import IDLE, IDLE_WITHOUT, ROWS
 
+PEERS = ("haproxy", "nginx")
 KIB, MIB = 1024, 1 << 20
 
 
@@ -22,7 +23,8 @@ def table(title, note, head, lines):
 class Report:
     def __init__(self, document):
         self.about, self.samples = document["about"], document["samples"]
-        self.left_out, self.scale = document["left_out"], document["scale"]
+        self.left_out, self.repeated = document["left_out"], document["repeated"]
+        self.scale = document["scale"]
         self.rows = [row for row in ROWS if self.samples.get(row.name)]
 
     def by_contender(self, title, note, kinds, names, cell, rows=None):
@@ -35,23 +37,24 @@ class Report:
 
     def head(self):
         a = self.about
-        return [f"# shunt {a['shunt']} beside HAProxy {a['haproxy']} and nginx {a['nginx']}", "",
+        return ["# shunt beside HAProxy and nginx", "",
                 f"{machine_line(a)}; iperf3 {a['iperf3']}, redis {a['redis']}, PostgreSQL {a['postgresql']}, wrk {a['wrk']}; "
                 f"{a['took_s']} s in all.",
                 "Medians, with (lowest..highest), and the ratio to HAProxy in the same round.", ""]
 
-    def verdict(self):
-        """The issue's targets are told in these."""
+    def beside(self):
+        """auto beside each of the others, and beside the better of both proxies."""
         lines = []
         for row in self.rows:
             of_row = self.samples[row.name]
-            to = {name: median_ratio(of_row, "shunt-auto", name) for name in ("direct", "haproxy", "nginx")}
-            better = [ratio for ratio in (to["haproxy"], to["nginx"]) if ratio is not None]
+            to = {name: median_ratio(of_row, "shunt-auto", name) for name in ("direct", *PEERS)}
             if any(to.values()):
-                lines.append([row.name, times(to["direct"]), times(to["haproxy"]), times(to["nginx"]),
-                              times(min(better) if better else None)])
-        return table("shunt-auto, as ratios of rates", "", ["", "to direct", "to haproxy", "to nginx",
-                                                            "to the better of both"], lines)
+                better = [to[name] for name in PEERS if to[name] is not None]
+                lines.append([row.name, *map(times, to.values()), times(min(better, default=None)),
+                              *(times(latency_ratio(of_row, key)) for key in ("p50_us", "p99_us"))])
+        note = "Rates (more is better), and p50 and p99 (less is better) to the lower of haproxy's and nginx's."
+        return table("shunt-auto beside the others", note, ["", "to direct", *(f"to {name}" for name in PEERS),
+                                                            "to the better of both", "p50", "p99"], lines)
 
     def rates(self):
         note = "Messages, requests, transactions or connections a second."
@@ -121,12 +124,13 @@ class Report:
     def notes(self):
         refusal = self.scale.get("refusal")
         out = ["## More ports than open files", "", "```", refusal, "```", ""] if refusal else []
-        if self.left_out:
-            out += ["## Left out", "", *(f"- {what}: {why}" for what, why in self.left_out.items()), ""]
+        for title, found in (("Left out", self.left_out), ("Failed once, and measured again", self.repeated)):
+            if found:
+                out += [f"## {title}", "", *(f"- {what}: {why}" for what, why in found.items()), ""]
         return out
 
     def text(self):
-        parts = (self.head, self.verdict, self.rates, self.latencies, self.cpu, self.selection, self.idle,
+        parts = (self.head, self.beside, self.rates, self.latencies, self.cpu, self.selection, self.idle,
                  self.starting, self.growing, self.reloading, self.notes)
         return "\n".join(line for part in parts for line in part())
 
@@ -140,6 +144,12 @@ def rate_cell(of_row, name):
     cell = rate_with_spread(of_row[name])
     ratio = median_ratio(of_row, name, reference(name)) if name != reference(name) else None
     return cell if ratio is None else f"{cell} {times(ratio)}"
+
+
+def latency_ratio(of_row, key):
+    """shunt-auto's, to the lower of the other proxies'; None where one is not known."""
+    values = [median(of_row.get(name, []), key) for name in ("shunt-auto", *PEERS)]
+    return None if None in values or not min(values[1:]) else values[0] / min(values[1:])
 
 
 def latency_cell(of_row, name):

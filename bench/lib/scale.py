@@ -20,7 +20,7 @@ GROWTH = {"apps": (1, 10, 1000, 4000), "targets": (1, 100, 1000), "connections":
 QUICK_GROWTH = {"apps": (1, 1000)}
 STARTS = 3
 SETTLE_S = 0.3  # what has ended is freed by RCU, after some time
-CHURN_SAMPLES, CHURN_MS = 5, 150
+CHURN_SAMPLES, CHURN_MS = 3, 150
 RELOAD_APPS, RELOAD_TARGETS, RELOADS = 2000, 10, 5
 REFUSED_FILES, REFUSED_APPS = 4096, 4000
 
