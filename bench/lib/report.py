@@ -38,8 +38,8 @@ class Report:
     def head(self):
         a = self.about
         return ["# shunt beside HAProxy and nginx", "",
-                f"{machine_line(a)}; iperf3 {a['iperf3']}, redis {a['redis']}, PostgreSQL {a['postgresql']}, wrk {a['wrk']}; "
-                f"{a['took_s']} s in all.",
+                f"{machine_line(a)}; iperf3 {a['iperf3']}, redis {a['redis']}, PostgreSQL {a['postgresql']}, "
+                f"wrk {a['wrk']}; {a['took_s']} s in all.",
                 "Medians, with (lowest..highest), and the ratio to HAProxy in the same round.", ""]
 
     def beside(self):
@@ -136,8 +136,9 @@ class Report:
 
 
 def machine_line(about):
+    rounds = f"{about['rounds']} round{'s' * (about['rounds'] > 1)}"
     return (f"{about['cpu']}, Linux {about['kernel']}; shunt {about['shunt']}, HAProxy {about['haproxy']}, "
-            f"nginx {about['nginx']}, {about['workers']} workers each; {about['rounds']} round{'s' * (about['rounds'] > 1)}; {about['date']}")
+            f"nginx {about['nginx']}, {about['workers']} workers each; {rounds}; {about['date']}")
 
 
 def rate_cell(of_row, name):
