@@ -14,7 +14,7 @@ floors=(
 	'config config_* reason backend app balancer resolver load load_* lab ingress'
 	'bpf_load bpf_ring sockmap sockmap_* tcx tcx_* park wire wire_none wire_names wire_maps wire_hooks wire_adopted wire_leg wire_devices engine engine_* trial probe probe_* names apps'
 	'session session_* listener'
-	'worker workers wire_keeper wiring ports flows reload admin admin_* metrics metrics_* http proxy proxy_* bench bench_*'
+	'worker workers cutter wire_keeper wiring ports flows reload admin admin_* metrics metrics_* http proxy proxy_* bench bench_*'
 	'main command command_* top top_*'
 )
 status=0

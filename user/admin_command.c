@@ -9,9 +9,10 @@
 #include <string.h>
 
 #include "admin_command_act.h"
+#include "admin_command_backend.h"
 #include "admin_command_rows.h"
 
-enum option { OPTION_APP, OPTION_WHY, OPTION_LEVEL, N_OPTIONS };
+enum option { OPTION_APP, OPTION_WHY, OPTION_LEVEL, OPTION_TARGET, OPTION_ORDER, N_OPTIONS };
 
 #define TAKES(option) (1u << (option))
 
@@ -23,6 +24,9 @@ static const struct admin_command commands[] = {
 	  .run = admin_row_app },
 	{ "backends", "a row for each target of each app, with its addresses", TAKES(OPTION_APP),
 	  .wants_flows = true, .run = admin_row_backend },
+	{ "backend-order", "has one target of an app drained, disabled or enabled again",
+	  TAKES(OPTION_APP) | TAKES(OPTION_TARGET) | TAKES(OPTION_ORDER),
+	  .check = admin_check_backend, .run = admin_row_backend_order },
 	{ "flows", "a row for each live connection", TAKES(OPTION_APP) | TAKES(OPTION_WHY),
 	  .wants_flows = true, .run = admin_row_flow },
 	{ "reload", "reads the configuration again; a row for each change", .wants_reload = true,
@@ -127,13 +131,39 @@ static int set_level(struct admin_request *r, const cJSON *v, char error[ADMIN_E
 		       "there are error, warning, notice, info and debug");
 }
 
+static int set_target(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
+{
+	const char *text = cJSON_GetStringValue(v);
+
+	if (text && *text && strlen(text) < sizeof(r->target)) {
+		snprintf(r->target, sizeof(r->target), "%s", text);
+		return 0;
+	}
+	snprintf(error, ADMIN_ERROR_MAX, "\"target\" must be a string, a target's text");
+	return -EINVAL;
+}
+
+static int set_order(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
+{
+	const char *name = cJSON_GetStringValue(v);
+
+	for (unsigned int i = 0; name && i < N_BACKEND_ORDERS; i++) {
+		if (strcmp(name, backend_order_names[i]))
+			continue;
+		r->order = (enum backend_order)i;
+		return 0;
+	}
+	return unknown(error, "there is no order", name ? name : "", backend_order_names,
+		       N_BACKEND_ORDERS, "there are enabled, drained and disabled");
+}
+
 static const struct {
 	const char *name;
 	int (*set)(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX]);
 } options[N_OPTIONS] = {
-	[OPTION_APP] = { "app", set_app },
-	[OPTION_WHY] = { "why", set_why },
-	[OPTION_LEVEL] = { "level", set_level },
+	[OPTION_APP] = { "app", set_app },       [OPTION_WHY] = { "why", set_why },
+	[OPTION_LEVEL] = { "level", set_level }, [OPTION_TARGET] = { "target", set_target },
+	[OPTION_ORDER] = { "order", set_order },
 };
 
 static int set_option(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
@@ -171,6 +201,8 @@ static int read_request(struct admin_request *r, const cJSON *request, char erro
 		if (!rc && strcmp(member->string, "command"))
 			rc = set_option(r, member, error);
 	}
+	if (!rc && r->command->check)
+		rc = r->command->check(r, error);
 	return rc;
 }
 
@@ -199,7 +231,7 @@ int admin_request_parse(struct admin_request *r, const struct admin_context *con
 	cJSON *request = cJSON_ParseWithOpts(line, NULL, true);
 	int rc;
 
-	*r = (struct admin_request){ .context = context };
+	*r = (struct admin_request){ .context = context, .order = N_BACKEND_ORDERS };
 	take_apps(r);
 	rc = read_request(r, request, error);
 	cJSON_Delete(request);

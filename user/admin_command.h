@@ -26,7 +26,11 @@ struct admin_request {
 	/* Options. */
 	const struct app *app; /* NULL: all */
 	bool why, sets_level;
-	enum log_level level; /* if sets_level */
+	enum log_level level;                                /* if sets_level */
+	char target[HOST_NAME_MAX_CHARS + sizeof(":65535")]; /* "": none */
+	enum backend_order order;                            /* N_BACKEND_ORDERS: none */
+	/* What the options have led to. */
+	struct backend *backend; /* held by app */
 	/* Where the rows have got to: the command's own. */
 	size_t part, at, inner_at;
 	const char *error; /* the answer ends in it; NULL: in the number of rows */
@@ -38,6 +42,9 @@ struct admin_command {
 	unsigned int options; /* a bit for each that it takes */
 	bool wants_flows;     /* runs when every worker has told its sessions */
 	bool wants_reload;    /* runs when a reload has been done, or has failed */
+	/* What must hold for all options together: 0, or -EINVAL as admin_request_parse(); NULL:
+	 * nothing. */
+	int (*check)(struct admin_request *r, char error[ADMIN_ERROR_MAX]);
 	/* Fills in the next row, an empty object. False: there is none left. */
 	bool (*run)(struct admin_request *r, cJSON *row);
 };

@@ -315,6 +315,7 @@ bool admin_row_backend(struct admin_request *r, cJSON *row)
 	put_str(row, "target", b->text);
 	put_u64(row, "weight", app->conf->targets[r->inner_at - 1].weight);
 	put_str(row, "state", !set ? "unresolved" : backend_endpoints_up(b) ? "up" : "down");
+	put_str(row, "order", backend_order_names[atomic_load(&b->order)]);
 	put_u64(row, "active", atomic_load(&b->active));
 	put_u64(row, "connects", load(&b->connects));
 	put_u64(row, "failures", load(&b->failures));

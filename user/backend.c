@@ -6,6 +6,12 @@
 
 #define BACKOFF_JITTER_PERCENT 10
 
+const char *const backend_order_names[N_BACKEND_ORDERS] = {
+	[BACKEND_ENABLED] = "enabled",
+	[BACKEND_DRAINED] = "drained",
+	[BACKEND_DISABLED] = "disabled",
+};
+
 static struct endpoint_set *set_of(const struct backend *b)
 {
 	return atomic_load_explicit(&b->set, memory_order_acquire);
@@ -106,6 +112,11 @@ size_t backend_endpoints_up(const struct backend *b)
 	for (size_t i = 0; set && i < set->n; i++)
 		up += !atomic_load_explicit(&set->endpoint[i].failures, memory_order_relaxed);
 	return up;
+}
+
+enum backend_order backend_set_order(struct backend *b, enum backend_order order)
+{
+	return (enum backend_order)atomic_exchange(&b->order, order);
 }
 
 void backend_walk_begin(struct backend *b, struct endpoint_walk *w)

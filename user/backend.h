@@ -2,8 +2,9 @@
 /*
  * A backend at run time: one target of an app, the unit that balancers choose and operators name.
  * Its endpoints are the addresses that its name resolves to; health belongs to the endpoint, load
- * to the backend. It is shared, by references, by all generations of the app that have this target
- * (app.h), so a reload changes neither; the weight, which may change, is in the app's conf.
+ * and what an operator has ordered to the backend. It is shared, by references, by all generations
+ * of the app that have this target (app.h), so a reload changes none of them; the weight, which may
+ * change, is in the app's conf.
  *
  * Threads: workers read and mark; all that changes is atomic. The set of endpoints is immutable but
  * for its health words, and is replaced as a whole by the main thread, which frees the old one when
@@ -39,9 +40,18 @@ struct endpoint_set {
 	struct endpoint endpoint[];
 };
 
+/* What an operator has ordered. */
+enum backend_order {
+	BACKEND_ENABLED,
+	BACKEND_DRAINED,  /* no new connections */
+	BACKEND_DISABLED, /* and those that there were are closed */
+	N_BACKEND_ORDERS
+};
+
 struct backend {
 	_Atomic uint32_t refs;
-	char *text; /* as the config has it */
+	_Atomic uint32_t order; /* enum backend_order */
+	char *text;             /* as the config has it */
 	struct host_port at;
 	bool is_literal;
 	_Atomic(struct endpoint_set *) set; /* NULL: the name has not been resolved */
@@ -70,6 +80,16 @@ bool backend_usable(const struct backend *b, uint64_t now_ns);
 bool backend_resolved(const struct backend *b);
 /* Endpoints that are not marked down. On the main thread, which is the one that frees sets. */
 size_t backend_endpoints_up(const struct backend *b);
+
+/* May it get new connections, as far as operators are concerned? */
+static inline bool backend_enabled(const struct backend *b)
+{
+	return atomic_load_explicit(&b->order, memory_order_relaxed) == BACKEND_ENABLED;
+}
+
+extern const char *const backend_order_names[N_BACKEND_ORDERS]; /* "enabled", "drained", ... */
+/* Returns the order before. */
+enum backend_order backend_set_order(struct backend *b, enum backend_order order);
 
 /*
  * A walk over a backend's endpoints, starting at each in turn: none is visited twice. Those that

@@ -15,7 +15,7 @@ static bool is_candidate(const struct app *app, const struct pick *p, size_t i)
 {
 	if (p->tried && p->tried[i / 64] >> (i % 64) & 1)
 		return false;
-	if (!backend_resolved(app->backends[i]))
+	if (!backend_enabled(app->backends[i]) || !backend_resolved(app->backends[i]))
 		return false;
 	return p->even_down || backend_usable(app->backends[i], p->now_ns);
 }

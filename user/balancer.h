@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which backend a connection goes to: a const table with a row for each algorithm. A balancer looks
- * only at backends that the connection has not tried, and only at usable ones unless it is told to
- * take even those that are down.
+ * only at backends that the connection has not tried and that operators have not taken out, and
+ * only at usable ones unless it is told to take even those that are down.
  *
  * Cost: p2c, random and round_robin do not depend on the number of backends while most are up;
  * least_conn and source_hash look at all of them.

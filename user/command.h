@@ -33,10 +33,11 @@ char *command_socket(const char *socket, const char *config) must_check;
 /* What `shunt --version` says, without the name. */
 extern const char command_version[];
 
-/* The commands that have a file of their own. command_show: status, apps, backends, flows;
+/* The commands that have a file of their own. command_show: status, apps, flows, reload;
  * command_act: drain, stop, log-level, config. */
 int command_bench(const struct command *c, int argc, char **argv);
 int command_probe(const struct command *c, int argc, char **argv);
+int command_backends(const struct command *c, int argc, char **argv);
 int command_show(const struct command *c, int argc, char **argv);
 int command_act(const struct command *c, int argc, char **argv);
 int command_top(const struct command *c, int argc, char **argv);

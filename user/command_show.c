@@ -185,6 +185,7 @@ static const struct table_column backend_columns[] = {
 	{ .title = "STATE" },
 	{ .title = "SINCE", .is_number = true },
 	{ .title = "TRIED AGAIN", .is_optional = true },
+	{ .title = "ORDER", .is_optional = true },
 	{ .title = "WEIGHT", .is_number = true },
 	{ .title = "ACTIVE", .is_number = true },
 	{ .title = "CONNECTS", .is_number = true },
@@ -192,7 +193,7 @@ static const struct table_column backend_columns[] = {
 	{ .title = "TO BACKEND", .is_number = true },
 	{ .title = "TO CLIENT", .is_number = true },
 };
-#define BACKEND_COUNTERS 6 /* the last ones */
+#define BACKEND_REST 7 /* what follows the address's columns */
 
 static void add_address(struct table *t, const cJSON *address)
 {
@@ -203,7 +204,7 @@ static void add_address(struct table *t, const cJSON *address)
 	add_text(t, address, "state");
 	add_duration(t, address, "since_ms");
 	snprintf(trial, sizeof(trial), "in %s", table_duration(text, trial_ms));
-	if (strcmp(client_text(address, "state"), "down"))
+	if (!cJSON_HasObjectItem(address, "trial_in_ms"))
 		table_add(t, "");
 	else
 		table_add(t, trial_ms ? trial : "by next client");
@@ -217,8 +218,11 @@ static void add_no_address(struct table *t, const cJSON *row)
 	table_add(t, "");
 }
 
-static void add_backend_counters(struct table *t, const cJSON *row)
+static void add_backend_rest(struct table *t, const cJSON *row)
 {
+	const char *order = client_text(row, "order");
+
+	table_add(t, strcmp(order, "enabled") ? order : "");
 	add_number(t, row, "weight");
 	add_number(t, row, "active");
 	add_number(t, row, "connects");
@@ -238,12 +242,12 @@ static void add_backend(struct table *t, const cJSON *row)
 		add_address(t, address);
 	else
 		add_no_address(t, row);
-	add_backend_counters(t, row);
+	add_backend_rest(t, row);
 	while (address && (address = address->next)) {
 		table_add(t, "");
 		table_add(t, "");
 		add_address(t, address);
-		for (int i = 0; i < BACKEND_COUNTERS; i++)
+		for (int i = 0; i < BACKEND_REST; i++)
 			table_add(t, "");
 	}
 }

@@ -264,10 +264,12 @@ static const struct command commands[] = {
 	},
 	{
 		.name = "backends",
-		.arguments = "[--app NAME] [OPTION]...",
-		.summary = "Shows each target with its addresses: up or down, load, failures",
-		.help = SHOW_APP_OPTION SHOW_OPTIONS SHOW_NOTES,
-		.run = command_show,
+		.arguments = "[drain|disable|enable APP TARGET] [--app NAME] [OPTION]...",
+		.summary = "Shows each target with its addresses, or takes one out of service",
+		.help = SHOW_APP_OPTION SHOW_OPTIONS
+		"\nAfter drain, TARGET of APP gets no new connections, and those that it has go on; after\n"
+		"disable they are closed, too; enable has it back. A reload changes none of that.\n" SHOW_NOTES,
+		.run = command_backends,
 	},
 	{
 		.name = "flows",

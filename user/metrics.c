@@ -289,6 +289,17 @@ static void put_addresses(struct metrics *m, const struct app *app, const struct
 	metric_end(&m->text, all - MIN(up, all));
 }
 
+static void put_order(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	uint32_t order = atomic_load(&b->order);
+
+	for (uint32_t i = 0; i < N_BACKEND_ORDERS; i++) {
+		begin_backend(m, app, b);
+		metric_label(&m->text, "order", backend_order_names[i]);
+		metric_end(&m->text, i == order);
+	}
+}
+
 static void put_backend_active(struct metrics *m, const struct app *app, const struct backend *b)
 {
 	put_for_backend(m, app, b, atomic_load(&b->active));
@@ -368,6 +379,9 @@ static const struct family families[] = {
 	  .backend = put_up },
 	{ "shunt_backend_addresses", METRIC_GAUGE, "Addresses of the target by their state.",
 	  .backend = put_addresses },
+	{ "shunt_backend_order", METRIC_GAUGE,
+	  "1 for what an operator has ordered of the target, 0 for the others.",
+	  .backend = put_order },
 	{ "shunt_backend_connections_active", METRIC_GAUGE,
 	  "Connections to the target, established or under way.", .backend = put_backend_active },
 	{ "shunt_backend_connects_total", METRIC_COUNTER, "Connects that succeeded.",

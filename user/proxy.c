@@ -10,6 +10,7 @@
 
 #include "admin.h"
 #include "balancer.h"
+#include "cutter.h"
 #include "http.h"
 #include "log.h"
 #include "names.h"
@@ -32,6 +33,7 @@ struct proxy {
 	struct reload *reload;
 	struct fd_budget fds;
 	struct proxy_engines engines;
+	struct cutter cutter;
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
@@ -359,6 +361,7 @@ static int open_admin(struct proxy *p)
 		.fds = &p->fds,
 		.sockmap = p->engines.sockmap,
 		.wiring = p->engines.wiring,
+		.cutter = &p->cutter,
 		.control = { p, on_drain_order, on_stop_order },
 	};
 	int rc = open_socket(p, &context);
@@ -450,6 +453,7 @@ static int start(struct proxy *p)
 		log_error("can't start: %s", strerror(-rc));
 		return rc;
 	}
+	cutter_init(&p->cutter, &p->loop, &p->workers, &p->apps);
 	rc = init_workers(p);
 	if (rc)
 		return rc;
@@ -462,6 +466,7 @@ static int start(struct proxy *p)
 	if (rc)
 		return rc;
 	start_engines(p);
+	p->cutter.wiring = p->engines.wiring;
 	for (size_t i = 0; i < p->apps.running.n; i++)
 		app_log(p->apps.running.list[i]);
 	rc = watch_names(p);
@@ -475,6 +480,7 @@ static int start(struct proxy *p)
 static void finish(struct proxy *p)
 {
 	names_free(p->names);
+	cutter_stop(&p->cutter);
 	workers_close(&p->workers);
 	admin_close(p->admin);
 	http_close(p->http);

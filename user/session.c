@@ -100,6 +100,8 @@ static enum close_reason connect_failure_reason(const struct session *s)
 {
 	if (is_local_shortage(s->connect_error))
 		return CLOSE_NO_RESOURCES;
+	if (session_target_none_enabled(s))
+		return CLOSE_NO_ENABLED_BACKEND;
 	return s->connect_error == ETIMEDOUT ? CLOSE_CONNECT_TIMEOUT : CLOSE_NO_BACKEND;
 }
 
@@ -147,7 +149,7 @@ static void connect_next(struct session *s)
 	session_close(s, connect_failure_reason(s));
 }
 
-static void fail_over(struct session *s, int error)
+static void give_up_attempt(struct session *s)
 {
 	struct watch *w = &s->relay.side[BACKEND].watch;
 	int fd = w->fd;
@@ -155,7 +157,22 @@ static void fail_over(struct session *s, int error)
 	loop_forget(s->ctx->loop, w);
 	close(fd);
 	s->relay.side[BACKEND] = (struct side){ .watch = *w };
+}
+
+static void fail_over(struct session *s, int error)
+{
+	give_up_attempt(s);
 	session_target_failed(s, error);
+	connect_next(s);
+}
+
+void session_leave_backend(struct session *s, enum close_reason reason)
+{
+	if (s->state != SESSION_CONNECTING) {
+		session_close(s, reason);
+		return;
+	}
+	give_up_attempt(s);
 	connect_next(s);
 }
 

@@ -105,6 +105,9 @@ void session_count_bytes(struct session *s);
 /* Ends it; everything it holds is given back, the struct itself at the end of the loop's turn. */
 void session_close(struct session *s, enum close_reason reason);
 
+/* Goes on to the next backend, if it is not connected yet; else ends for this reason. */
+void session_leave_backend(struct session *s, enum close_reason reason);
+
 /* For wire_share_open(): who the relay's session is. */
 struct wire_flow;
 void session_describe(const struct relay *r, struct wire_flow *flow);

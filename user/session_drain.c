@@ -8,6 +8,21 @@ static bool is_over(const _Atomic uint64_t *leave_by_ns, uint64_t now_ns)
 	return at && at <= now_ns;
 }
 
+size_t session_cut(struct session_ctx *ctx)
+{
+	size_t n = 0;
+
+	list_for_each_safe(e, &ctx->sessions) {
+		struct session *s = list_entry(e, struct session, link);
+
+		if (!s->backend || atomic_load(&s->backend->order) != BACKEND_DISABLED)
+			continue;
+		session_leave_backend(s, CLOSE_BACKEND_DISABLED);
+		n++;
+	}
+	return n;
+}
+
 size_t session_drain(struct session_ctx *ctx, uint64_t now_ns)
 {
 	size_t n = 0;

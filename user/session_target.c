@@ -41,6 +41,8 @@ static bool walk_on(struct session *s, bool even_down)
 {
 	uint64_t trial_ns = s->app->conf->connect_timeout_ms * NSEC_PER_MSEC;
 
+	if (!backend_enabled(s->backend))
+		return false;
 	return backend_walk_next(s->backend, &s->walk, even_down, s->ctx->loop->now_ns, trial_ns,
 				 &s->endpoint);
 }
@@ -78,6 +80,14 @@ bool session_target_next(struct session *s)
 	session_target_leave(s);
 	enter_backend(s, (uint32_t)i);
 	return walk_on(s, false) || walk_on(s, true);
+}
+
+bool session_target_none_enabled(const struct session *s)
+{
+	for (size_t i = 0; i < s->app->n_backends; i++)
+		if (backend_enabled(s->app->backends[i]))
+			return false;
+	return true;
 }
 
 static void log_backend_state(const struct session *s, enum log_level level, const char *event)

@@ -15,6 +15,9 @@
  */
 bool session_target_next(struct session *s);
 
+/* Have operators taken all backends of its app out? */
+bool session_target_none_enabled(const struct session *s);
+
 /* How the attempt at s->endpoint went: marks it down (error: a positive errno) or up, and logs it
  * if that is news. */
 void session_target_failed(struct session *s, int error);

@@ -50,12 +50,14 @@ static void add_app(struct top_sample *s, const cJSON *row)
 static void add_target(struct top_sample *s, const cJSON *row)
 {
 	struct top_row *r = new_row(&s->targets);
-	const char *state = client_text(row, "state");
+	const char *state = client_text(row, "state"), *order = client_text(row, "order");
 
 	fill(r, row);
 	r->target = xstrdup(client_text(row, "target"));
 	r->count[TOP_NEW] = client_number(row, "connects");
 	r->count[TOP_FAILED] = client_number(row, "failures");
+	if (*order && strcmp(order, "enabled"))
+		state = order;
 	snprintf(r->state, sizeof(r->state), "%s", strcmp(state, "unresolved") ? state : "no addr");
 }
 

@@ -226,6 +226,19 @@ void wire_keeper_kill(struct wire_keeper *k, const char *reason)
 	}
 }
 
+void wire_keeper_judge(struct wire_keeper *k,
+		       const char *(*why)(void *arg, const struct wire_flow *identity), void *arg)
+{
+	list_for_each(e, &k->flows) {
+		struct kept *f = list_entry(e, struct kept, link);
+		const char *reason = f->ended_ns ? NULL
+						 : why(arg, wire_flow(k->conf.wire, f->flow));
+
+		if (reason)
+			cut(k, f, reason);
+	}
+}
+
 size_t wire_keeper_count(const struct wire_keeper *k)
 {
 	return k ? k->n : 0;

@@ -35,6 +35,9 @@ int wire_keeper_open(const struct wire_keeper_conf *conf, struct wire_keeper **o
 void wire_keeper_close(struct wire_keeper *k);
 /* Resets all that are left. reason: for the log. */
 void wire_keeper_kill(struct wire_keeper *k, const char *reason);
+/* Resets each for which there is a reason. */
+void wire_keeper_judge(struct wire_keeper *k,
+		       const char *(*why)(void *arg, const struct wire_flow *identity), void *arg);
 
 /* Takes NULL. */
 size_t wire_keeper_count(const struct wire_keeper *k);

@@ -278,7 +278,7 @@ static void every_command_answers_and_ends(void **state)
 	cJSON *row;
 
 	(void)state;
-	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 11));
+	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 12));
 	cJSON_Delete(first_row("{\"command\":\"flows\",\"why\":true}\n", 0));
 	row = first_row("{\"command\":\"status\"}\n", 1);
 	has_text(row, "version", "1.2.3");
@@ -321,18 +321,48 @@ static void what_is_wrong_is_told_with_what_would_be_right(void **state)
 		  "the command \\\"flows\\\" takes no option \\\"whyy\\\"; did you mean \\\"why\\\"?" },
 		{ "{\"command\":\"apps\",\"colour\":1}",
 		  "the command \\\"apps\\\" takes no option \\\"colour\\\"; it takes: \\\"app\\\"" },
+		{ "{\"command\":\"backend-order\",\"app\":\"web\",\"order\":\"drained\"}",
+		  "it needs \\\"app\\\", \\\"target\\\" and \\\"order\\\", all three" },
+		{ "{\"command\":\"backend-order\",\"order\":\"drain\"}",
+		  "there is no order \\\"drain\\\"; did you mean \\\"drained\\\"?" },
+		{ "{\"command\":\"backend-order\",\"target\":\"\"}",
+		  "\\\"target\\\" must be a string, a target's text" },
+		{ "{\"command\":\"backend-order\",\"app\":\"web\",\"target\":\"127.0.0.1:3\","
+		  "\"order\":\"drained\"}",
+		  "app \\\"web\\\" has no target \\\"127.0.0.1:3\\\"; did you mean "
+		  "\\\"127.0.0.1:1\\\"?" },
 		{ "{\"command\":\"status\",\"app\":\"web\"}",
 		  "the command \\\"status\\\" takes no option \\\"app\\\"; it takes none" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
-		char request[128], want[256];
+		char request[256], want[256];
 
 		snprintf(request, sizeof(request), "%s\n", row[i].request);
 		snprintf(want, sizeof(want), "{\"error\":\"%s\"}\n", row[i].error);
 		answers(request, want);
 	}
+}
+
+static void a_target_is_taken_out_and_back(void **state)
+{
+	cJSON *row;
+
+	(void)state;
+	answers("{\"command\":\"backend-order\",\"app\":\"web\",\"target\":\"127.0.0.1:1\","
+		"\"order\":\"drained\"}\n",
+		"{\"app\":\"web\",\"target\":\"127.0.0.1:1\",\"order\":\"drained\","
+		"\"before\":\"enabled\",\"active\":0}\n{\"end\":true,\"rows\":1}\n");
+	row = first_row("{\"command\":\"backends\",\"app\":\"web\"}\n", 2);
+	has_text(row, "order", "drained");
+	has_text(row, "state", "up");
+	cJSON_Delete(row);
+	/* In whatever order the request has them. */
+	answers("{\"order\":\"enabled\",\"target\":\"127.0.0.1:1\",\"app\":\"web\","
+		"\"command\":\"backend-order\"}\n",
+		"{\"app\":\"web\",\"target\":\"127.0.0.1:1\",\"order\":\"enabled\","
+		"\"before\":\"drained\",\"active\":0}\n{\"end\":true,\"rows\":1}\n");
 }
 
 static void what_is_no_request_is_told_and_the_connection_goes_on(void **state)
@@ -728,6 +758,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(every_command_answers_and_ends),
 		TEST(what_is_wrong_is_told_with_what_would_be_right),
+		TEST(a_target_is_taken_out_and_back),
 		TEST(what_is_no_request_is_told_and_the_connection_goes_on),
 		TEST(requests_are_answered_one_after_the_other_also_without_a_last_newline),
 		TEST(orders_are_carried_out_once),

@@ -113,6 +113,27 @@ static void shares_follow_weights(void **state)
 	}
 }
 
+/* Their connections go on, and nothing, not even despair, brings new ones. */
+static void who_is_drained_or_disabled_is_never_picked(void **state)
+{
+	static const uint32_t equal[N] = { 1, 1, 1, 1, 1 };
+
+	(void)state;
+	for (size_t k = 0; k < n_balancers; k++) {
+		struct app *app = open_app(balancer_names[k], equal);
+		unsigned int share[N];
+
+		backend_set_order(app->backends[0], BACKEND_DRAINED);
+		backend_set_order(app->backends[1], BACKEND_DISABLED);
+		count_picks(app, share, false);
+		assert_int_equal(share[0] + share[1], 0);
+		for (size_t i = 2; i < N; i++)
+			backend_set_order(app->backends[i], BACKEND_DRAINED);
+		assert_int_equal(pick(app, "192.168.0.1", 0, true), -1);
+		app_put(app);
+	}
+}
+
 static void only_candidates_are_picked(void **state)
 {
 	static const uint32_t weights[N] = { 1, 1, 1, 1, 1 };
@@ -244,6 +265,7 @@ int main(void)
 		FAIR(an_unresolved_backend_is_never_picked, "round_robin", false, 0),
 		FAIR(an_unresolved_backend_is_never_picked, "least_conn", false, 0),
 		FAIR(an_unresolved_backend_is_never_picked, "source_hash", false, 0),
+		cmocka_unit_test(who_is_drained_or_disabled_is_never_picked),
 		cmocka_unit_test(round_robin_is_interleaved),
 		cmocka_unit_test(p2c_avoids_the_loaded),
 		cmocka_unit_test(source_hash_moves_only_who_must),

@@ -22,6 +22,8 @@ type told struct {
 	Listener  string `json:"listener"`
 	Address   string `json:"address"`
 	State     string `json:"state"`
+	Target    string `json:"target"`
+	Order     string `json:"order"`
 	Engine    string `json:"engine_to_backend"`
 	Why       string `json:"why_to_backend"`
 	IdleMS    int64  `json:"idle_ms"`

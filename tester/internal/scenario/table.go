@@ -59,6 +59,12 @@ var table = []scenario{
 	{"client_that_leaves_while_connecting", eachFamily,
 		"a client's RST ends the attempt to connect long before its timeout", clientLeaves, ""},
 
+	// Orders about targets.
+	{"targets_are_taken_out_by_hand", everywhere,
+		"drain: no new connections; disable: the old ones are reset, too; enable: back; a reload changes nothing", handOrders, ""},
+	{"orders_reach_adopted_flows", eachFamily,
+		"disable resets also what a daemon before has left on the wire, drain lets it go on", ordersReachAdopted, "wire"},
+
 	// What happens to the bytes.
 	{"bytes_are_exact_both_ways", everywhere,
 		"64 MB in 4 connections, both directions at once, chunks of 1 B to 1 MiB and pauses, arrive exact", exact, ""},

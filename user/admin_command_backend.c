@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "admin_command_backend.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void put_number(cJSON *object, const char *key, uint64_t value)
+{
+	cJSON_AddNumberToObject(object, key, (double)value);
+}
+
+static struct backend *find_target(const struct app *app, const char *text)
+{
+	for (size_t i = 0; i < app->n_backends; i++)
+		if (!strcmp(app->backends[i]->text, text))
+			return app->backends[i];
+	return NULL;
+}
+
+static const char *nearest_target(const struct app *app, const char *text)
+{
+	const char **names = xcalloc(app->n_backends, sizeof(*names)), *nearest;
+
+	for (size_t i = 0; i < app->n_backends; i++)
+		names[i] = app->backends[i]->text;
+	nearest = nearest_name(text, names, app->n_backends);
+	free(names);
+	return nearest;
+}
+
+int admin_check_backend(struct admin_request *r, char error[ADMIN_ERROR_MAX])
+{
+	const char *nearest;
+
+	if (!r->app || !*r->target || r->order == N_BACKEND_ORDERS) {
+		snprintf(error, ADMIN_ERROR_MAX,
+			 "it needs \"app\", \"target\" and \"order\", all three");
+		return -EINVAL;
+	}
+	r->backend = find_target(r->app, r->target);
+	if (r->backend)
+		return 0;
+	nearest = nearest_target(r->app, r->target);
+	snprintf(error, ADMIN_ERROR_MAX, "app \"%s\" has no target \"%.300s\"%s%s%s",
+		 r->app->conf->name, r->target, nearest ? "; did you mean \"" : "",
+		 nearest ? nearest : "; the command \"backends\" lists them", nearest ? "\"?" : "");
+	return -EINVAL;
+}
+
+static void log_order(const struct admin_request *r)
+{
+	static const char *const events[N_BACKEND_ORDERS] = {
+		[BACKEND_ENABLED] = "backend_enabled",
+		[BACKEND_DRAINED] = "backend_drained",
+		[BACKEND_DISABLED] = "backend_disabled",
+	};
+	struct log_record record;
+
+	log_record_begin(&record, LOG_LEVEL_NOTICE, events[r->order]);
+	log_record_str(&record, "app", r->app->conf->name);
+	log_record_str(&record, "target", r->backend->text);
+	log_record_u64(&record, "active", atomic_load(&r->backend->active));
+	log_record_str(&record, "by", "operator");
+	log_record_end(&record);
+}
+
+bool admin_row_backend_order(struct admin_request *r, cJSON *row)
+{
+	enum backend_order before;
+
+	if (r->at++)
+		return false;
+	before = backend_set_order(r->backend, r->order);
+	if (before != r->order)
+		log_order(r);
+	if (r->order == BACKEND_DISABLED && r->context->cutter)
+		cutter_ring(r->context->cutter);
+	cJSON_AddStringToObject(row, "app", r->app->conf->name);
+	cJSON_AddStringToObject(row, "target", r->backend->text);
+	cJSON_AddStringToObject(row, "order", backend_order_names[r->order]);
+	cJSON_AddStringToObject(row, "before", backend_order_names[before]);
+	put_number(row, "active", atomic_load(&r->backend->active));
+	return true;
+}
