@@ -11,7 +11,7 @@
 #ifndef SHUNT_ADMIN_H
 #define SHUNT_ADMIN_H
 
-#include "cutter.h"
+#include "health.h"
 #include "loop.h"
 #include "reload.h"
 #include "sockmap.h"
@@ -42,7 +42,8 @@ struct admin_context {
 	const struct fd_budget *fds;
 	const struct sockmap *sockmap; /* NULL: the engine is off */
 	const struct wiring *wiring;   /* likewise */
-	struct cutter *cutter;         /* NULL: then backends can't be disabled */
+	const struct health *health;   /* NULL: none */
+	struct cutter *cutter;         /* likewise: then backends can't be disabled */
 	struct admin_control control;
 };
 

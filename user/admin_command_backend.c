@@ -4,9 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend_check.h"
+
 static void put_number(cJSON *object, const char *key, uint64_t value)
 {
 	cJSON_AddNumberToObject(object, key, (double)value);
+}
+
+static uint64_t age(uint64_t now_ns, uint64_t at_ns)
+{
+	return now_ns > at_ns ? now_ns - at_ns : 0;
+}
+
+void admin_put_check(cJSON *address, const struct endpoint *e, uint64_t now_ns)
+{
+	const struct endpoint_check *c = &e->check;
+
+	if (!c->at_ns)
+		return;
+	cJSON_AddStringToObject(address, "check", check_result_names[c->result]);
+	put_number(address, "check_latency_us", c->latency_ns / NSEC_PER_USEC);
+	put_number(address, "check_since_ms", age(now_ns, c->result_since_ns) / NSEC_PER_MSEC);
+	put_number(address, "check_age_ms", age(now_ns, c->at_ns) / NSEC_PER_MSEC);
 }
 
 static struct backend *find_target(const struct app *app, const char *text)
@@ -70,7 +89,7 @@ bool admin_row_backend_order(struct admin_request *r, cJSON *row)
 
 	if (r->at++)
 		return false;
-	before = backend_set_order(r->backend, r->order);
+	before = backend_set_order(r->backend, r->order, clock_ns());
 	if (before != r->order)
 		log_order(r);
 	if (r->order == BACKEND_DISABLED && r->context->cutter)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admin_command_backend.h"
 #include "balancer.h"
 #include "config_write.h"
 #include "wire_leg.h"
@@ -289,13 +290,14 @@ static void put_endpoint(cJSON *list, const struct endpoint *e, uint64_t now_ns)
 	cJSON *element = cJSON_CreateObject();
 
 	put_addr(element, "address", &e->addr);
-	put_str(element, "state", failures ? "down" : "up");
+	put_str(element, "state", endpoint_up(e) ? "up" : "down");
 	put_ms(element, "since_ms", now_ns > since ? now_ns - since : 0);
 	if (failures) {
 		put_u64(element, "failures_in_a_row", failures);
 		/* 0: the next connection is its trial. */
 		put_ms(element, "trial_in_ms", until > now_ns ? until - now_ns : 0);
 	}
+	admin_put_check(element, e, now_ns);
 	cJSON_AddItemToArray(list, element);
 }
 

@@ -64,6 +64,19 @@ static struct endpoint *find(struct endpoint_set *set, const struct addr *addr)
 	return NULL;
 }
 
+struct endpoint *backend_find(const struct backend *b, const struct addr *addr)
+{
+	return find(set_of(b), addr);
+}
+
+static void keep_health(struct endpoint *e, const struct endpoint *was)
+{
+	atomic_store(&e->since_ns, atomic_load(&was->since_ns));
+	atomic_store(&e->failures, atomic_load(&was->failures));
+	atomic_store(&e->down_until_ns, atomic_load(&was->down_until_ns));
+	e->check = was->check;
+}
+
 struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr *addrs, size_t n)
 {
 	struct endpoint_set *old = set_of(b), *set = set_new(n);
@@ -74,19 +87,34 @@ struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr 
 		e->addr = addrs[i];
 		addr_set_port(&e->addr, b->at.port);
 		was = find(old, &e->addr);
-		atomic_store(&e->since_ns, was ? atomic_load(&was->since_ns) : clock_ns());
-		if (was) {
-			atomic_store(&e->failures, atomic_load(&was->failures));
-			atomic_store(&e->down_until_ns, atomic_load(&was->down_until_ns));
-		}
+		if (was)
+			keep_health(e, was);
+		else
+			atomic_store(&e->since_ns, clock_ns());
 	}
+	b->set_version++;
 	atomic_store_explicit(&b->set, set, memory_order_release);
 	return old;
 }
 
-static bool is_down(const struct endpoint *e, uint64_t now_ns)
+static bool is_marked(const struct endpoint *e, uint64_t now_ns)
 {
 	return atomic_load_explicit(&e->down_until_ns, memory_order_relaxed) > now_ns;
+}
+
+static bool is_checked_down(const struct endpoint *e)
+{
+	return atomic_load_explicit(&e->check.state, memory_order_relaxed) == CHECK_STATE_DOWN;
+}
+
+static bool is_down(const struct endpoint *e, uint64_t now_ns)
+{
+	return is_marked(e, now_ns) || is_checked_down(e);
+}
+
+bool endpoint_up(const struct endpoint *e)
+{
+	return !atomic_load_explicit(&e->failures, memory_order_relaxed) && !is_checked_down(e);
 }
 
 bool backend_resolved(const struct backend *b)
@@ -110,13 +138,39 @@ size_t backend_endpoints_up(const struct backend *b)
 	size_t up = 0;
 
 	for (size_t i = 0; set && i < set->n; i++)
-		up += !atomic_load_explicit(&set->endpoint[i].failures, memory_order_relaxed);
+		up += endpoint_up(&set->endpoint[i]);
 	return up;
 }
 
-enum backend_order backend_set_order(struct backend *b, enum backend_order order)
+void backend_endpoint_is_back(struct backend *b, struct endpoint *e, uint64_t now_ns)
 {
-	return (enum backend_order)atomic_exchange(&b->order, order);
+	atomic_store(&e->since_ns, now_ns);
+	if (backend_endpoints_up(b) <= 1)
+		atomic_store(&b->recovered_ns, now_ns);
+}
+
+enum backend_order backend_set_order(struct backend *b, enum backend_order order, uint64_t now_ns)
+{
+	enum backend_order before = (enum backend_order)atomic_exchange(&b->order, order);
+
+	if (order == BACKEND_ENABLED && before != BACKEND_ENABLED)
+		atomic_store(&b->recovered_ns, now_ns);
+	return before;
+}
+
+uint32_t backend_share(const struct backend *b, uint32_t slow_start_ms, uint64_t now_ns)
+{
+	uint64_t since, whole_ns = slow_start_ms * NSEC_PER_MSEC, age_ns;
+
+	if (!slow_start_ms)
+		return SHARE_WHOLE;
+	since = atomic_load_explicit(&b->recovered_ns, memory_order_relaxed);
+	age_ns = now_ns > since ? now_ns - since : 0;
+	if (!since || age_ns >= whole_ns)
+		return SHARE_WHOLE;
+	/* By milliseconds, or the product might not fit. */
+	return SHARE_AT_RECOVERY + (uint32_t)((SHARE_WHOLE - SHARE_AT_RECOVERY) *
+					      (age_ns / NSEC_PER_MSEC) / slow_start_ms);
 }
 
 void backend_walk_begin(struct backend *b, struct endpoint_walk *w)
@@ -178,13 +232,14 @@ bool backend_report_failure(struct backend *b, const struct endpoint_choice *c, 
 	uint32_t failures;
 
 	atomic_fetch_add_explicit(&b->failures, 1, memory_order_relaxed);
-	if (!e || (!c->is_trial && is_down(e, now_ns)))
+	if (!e || (!c->is_trial && is_marked(e, now_ns)))
 		return false;
 	failures = atomic_fetch_add(&e->failures, 1) + 1;
 	atomic_store(&e->down_until_ns, now_ns + backoff_ns(failures, jitter));
-	if (failures == 1)
-		atomic_store(&e->since_ns, now_ns);
-	return failures == 1;
+	if (failures > 1 || is_checked_down(e))
+		return false;
+	atomic_store(&e->since_ns, now_ns);
+	return true;
 }
 
 bool backend_report_success(struct backend *b, const struct endpoint_choice *c)
@@ -195,6 +250,8 @@ bool backend_report_success(struct backend *b, const struct endpoint_choice *c)
 	if (!e || !atomic_load_explicit(&e->failures, memory_order_relaxed))
 		return false;
 	atomic_store(&e->down_until_ns, 0);
-	atomic_store(&e->since_ns, clock_ns());
-	return atomic_exchange(&e->failures, 0) != 0;
+	if (!atomic_exchange(&e->failures, 0) || is_checked_down(e))
+		return false;
+	backend_endpoint_is_back(b, e, clock_ns());
+	return true;
 }

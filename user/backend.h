@@ -6,6 +6,9 @@
  * of the app that have this target (app.h), so a reload changes none of them; the weight, which may
  * change, is in the app's conf.
  *
+ * Two judge an endpoint, and it is up while neither has it down: connects of sessions (a mark with
+ * a back-off, here) and active checks (backend_check.h).
+ *
  * Threads: workers read and mark; all that changes is atomic. The set of endpoints is immutable but
  * for its health words, and is replaced as a whole by the main thread, which frees the old one when
  * every worker has gone through a turn of its loop (workers_retire).
@@ -27,8 +30,36 @@
 
 #define ENDPOINTS_MAX 64 /* of one backend: a walk remembers them as bits */
 
+/* What became of an active check; the names are in logs and metrics. */
+enum check_result {
+	CHECK_PASSED,
+	CHECK_REFUSED,
+	CHECK_TIMEOUT,
+	CHECK_UNREACHABLE,
+	CHECK_RESET,
+	CHECK_CLOSED,   /* before it had answered */
+	CHECK_MISMATCH, /* the answer is not what was expected */
+	N_CHECK_RESULTS
+};
+
+enum check_state {
+	CHECK_STATE_UNKNOWN, /* not checked (yet): nothing against it */
+	CHECK_STATE_UP,
+	CHECK_STATE_DOWN,
+};
+
+/* What active checks know of an endpoint. All but the state is the main thread's. */
+struct endpoint_check {
+	_Atomic uint32_t state; /* enum check_state */
+	uint32_t streak;        /* results in a row that speak against the state */
+	enum check_result result;
+	uint64_t latency_ns, at_ns; /* of the last one, which ended then; at_ns 0: there was none */
+	uint64_t result_since_ns;   /* the first one in a row with this result */
+};
+
 struct endpoint {
 	struct addr addr;
+	struct endpoint_check check;
 	_Atomic uint32_t failures; /* in a row */
 	_Atomic uint64_t
 		down_until_ns;     /* 0: up. Past: down, and the next connection is its trial */
@@ -48,6 +79,8 @@ enum backend_order {
 	N_BACKEND_ORDERS
 };
 
+struct health_target;
+
 struct backend {
 	_Atomic uint32_t refs;
 	_Atomic uint32_t order; /* enum backend_order */
@@ -59,7 +92,11 @@ struct backend {
 	_Atomic uint32_t active;            /* sessions that are connecting or connected */
 	_Atomic uint64_t connects, failures;
 	_Atomic uint64_t bytes_to_backend, bytes_to_client;
-	_Atomic uint64_t leave_by_ns; /* removed: its sessions are closed then; 0: never */
+	_Atomic uint64_t leave_by_ns;  /* removed: its sessions are closed then; 0: never */
+	_Atomic uint64_t cut_ns;       /* sessions that were connected before are closed; 0: none */
+	_Atomic uint64_t recovered_ns; /* when it was last taken into service again; 0: never */
+	uint32_t set_version;          /* the main thread's: how often the set was replaced */
+	struct health_target *checked; /* likewise: who checks it; NULL: nobody */
 };
 
 /* A backend whose conf is a literal address has its endpoint at once. The caller has the first
@@ -75,11 +112,17 @@ void backend_put(struct backend *b);            /* one less: the last one frees 
  */
 struct endpoint_set *backend_set_addresses(struct backend *b, const struct addr *addrs, size_t n);
 
-/* Has it an endpoint that is up, or down with its trial due? */
+/* Has it an endpoint that is up, or marked down with its trial due? */
 bool backend_usable(const struct backend *b, uint64_t now_ns);
 bool backend_resolved(const struct backend *b);
-/* Endpoints that are not marked down. On the main thread, which is the one that frees sets. */
+/* Endpoints that neither connects nor checks have found down. */
 size_t backend_endpoints_up(const struct backend *b);
+
+/* Its endpoint of this address, or NULL; for as long as the caller may look at a set. */
+struct endpoint *backend_find(const struct backend *b, const struct addr *addr);
+bool endpoint_up(const struct endpoint *e);
+/* To be called when the endpoint is up again; if no other one was, the backend has recovered. */
+void backend_endpoint_is_back(struct backend *b, struct endpoint *e, uint64_t now_ns);
 
 /* May it get new connections, as far as operators are concerned? */
 static inline bool backend_enabled(const struct backend *b)
@@ -88,8 +131,16 @@ static inline bool backend_enabled(const struct backend *b)
 }
 
 extern const char *const backend_order_names[N_BACKEND_ORDERS]; /* "enabled", "drained", ... */
-/* Returns the order before. */
-enum backend_order backend_set_order(struct backend *b, enum backend_order order);
+/* Returns the order before. From disabled or drained to enabled it counts as recovered. */
+enum backend_order backend_set_order(struct backend *b, enum backend_order order, uint64_t now_ns);
+
+/*
+ * How much of its weight counts, in thousandths: after a recovery it grows linearly from a tenth to
+ * all of it in slow_start_ms (0: it has all of it at once).
+ */
+#define SHARE_WHOLE 1000
+#define SHARE_AT_RECOVERY 100
+uint32_t backend_share(const struct backend *b, uint32_t slow_start_ms, uint64_t now_ns);
 
 /*
  * A walk over a backend's endpoints, starting at each in turn: none is visited twice. Those that

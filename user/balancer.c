@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Random draws before the search goes through all: with half of the backends down, 1 in 256 gets
- * that far. */
+/* Draws, or turns, before the search goes through all: with half of the backends down, 1 in 256
+ * gets that far. */
 #define DRAWS_MAX 8
 
 /* A round of round_robin has at most so many turns; weights beyond that are scaled down. */
@@ -30,10 +30,29 @@ static uint64_t active(const struct app *app, int i)
 	return atomic_load_explicit(&app->backends[i]->active, memory_order_relaxed);
 }
 
-/* Is a less loaded than b, each in proportion to its weight? */
-static bool less_loaded(const struct app *app, int a, int b)
+static uint32_t share(const struct app *app, const struct pick *p, size_t i)
 {
-	return active(app, a) * weight(app, (size_t)b) < active(app, b) * weight(app, (size_t)a);
+	return backend_share(app->backends[i], app->conf->slow_start_ms, p->now_ns);
+}
+
+/* What counts of its weight at this moment. */
+static uint64_t weight_now(const struct app *app, const struct pick *p, int i)
+{
+	return (uint64_t)weight(app, (size_t)i) * share(app, p, (size_t)i);
+}
+
+/* Is a less loaded than b, each in proportion to its weight? */
+static bool less_loaded(const struct app *app, const struct pick *p, int a, int b)
+{
+	return active(app, a) * weight_now(app, p, b) < active(app, b) * weight_now(app, p, a);
+}
+
+/* In its slow start a backend takes only so many of the chances that it gets. */
+static bool takes_chance(const struct app *app, const struct pick *p, size_t i)
+{
+	uint32_t part = share(app, p, i);
+
+	return part == SHARE_WHOLE || rng_below(p->rng, SHARE_WHOLE) < part;
 }
 
 static int first_candidate(const struct app *app, const struct pick *p, size_t from)
@@ -71,7 +90,7 @@ static int draw_candidate(const struct app *app, const struct pick *p, int but)
 	for (int n = 0; n < DRAWS_MAX; n++) {
 		size_t i = draw(app, p->rng);
 
-		if ((int)i != but && is_candidate(app, p, i))
+		if ((int)i != but && is_candidate(app, p, i) && takes_chance(app, p, i))
 			return (int)i;
 	}
 	return first_candidate(app, p, rng_below(p->rng, (uint32_t)app->n_backends));
@@ -94,15 +113,23 @@ static int pick_p2c(struct app *app, const struct pick *p)
 	if (a < 0 || app->n_backends == 1)
 		return a;
 	b = draw_candidate(app, p, a);
-	return b >= 0 && less_loaded(app, b, a) ? b : a;
+	return b >= 0 && less_loaded(app, p, b, a) ? b : a;
 }
 
+/* Who can't have its turn leaves it to the one whose turn is next, so that what it loses is shared
+ * by all. */
 static int pick_round_robin(struct app *app, const struct pick *p)
 {
-	uint32_t turn = atomic_fetch_add_explicit(&app->cursor, 1, memory_order_relaxed);
-	size_t i = app->schedule[turn % app->n_schedule];
+	size_t i = 0;
 
-	return is_candidate(app, p, i) ? (int)i : first_candidate(app, p, i + 1);
+	for (int n = 0; n < DRAWS_MAX; n++) {
+		uint32_t turn = atomic_fetch_add_explicit(&app->cursor, 1, memory_order_relaxed);
+
+		i = app->schedule[turn % app->n_schedule];
+		if (is_candidate(app, p, i) && takes_chance(app, p, i))
+			return (int)i;
+	}
+	return first_candidate(app, p, i + 1);
 }
 
 static int pick_least_conn(struct app *app, const struct pick *p)
@@ -114,10 +141,11 @@ static int pick_least_conn(struct app *app, const struct pick *p)
 	for (size_t k = 0; k < app->n_backends; k++) {
 		size_t i = (from + k) % app->n_backends;
 
-		if (is_candidate(app, p, i) && (best < 0 || less_loaded(app, (int)i, best)))
+		if (is_candidate(app, p, i) && takes_chance(app, p, i) &&
+		    (best < 0 || less_loaded(app, p, (int)i, best)))
 			best = (int)i;
 	}
-	return best;
+	return best < 0 ? first_candidate(app, p, from) : best;
 }
 
 static uint64_t mix(uint64_t x)

@@ -4,6 +4,9 @@
  * only at backends that the connection has not tried and that operators have not taken out, and
  * only at usable ones unless it is told to take even those that are down.
  *
+ * One that has recovered and is in its slow start (backend_share) is met less often and counts as
+ * more loaded, by the same share; but for source_hash, where it would send its sources to and fro.
+ *
  * Cost: p2c, random and round_robin do not depend on the number of backends while most are up;
  * least_conn and source_hash look at all of them.
  */

@@ -185,6 +185,7 @@ static const struct table_column backend_columns[] = {
 	{ .title = "STATE" },
 	{ .title = "SINCE", .is_number = true },
 	{ .title = "TRIED AGAIN", .is_optional = true },
+	{ .title = "LAST CHECK", .is_optional = true },
 	{ .title = "ORDER", .is_optional = true },
 	{ .title = "WEIGHT", .is_number = true },
 	{ .title = "ACTIVE", .is_number = true },
@@ -194,6 +195,21 @@ static const struct table_column backend_columns[] = {
 	{ .title = "TO CLIENT", .is_number = true },
 };
 #define BACKEND_REST 7 /* what follows the address's columns */
+
+/* "passed in 0.31 ms, for 5m12s": the last one, and since when all have come out like it. */
+static void add_check(struct table *t, const cJSON *address)
+{
+	char text[128], since[TABLE_UNIT_MAX];
+
+	if (!cJSON_HasObjectItem(address, "check")) {
+		table_add(t, "");
+		return;
+	}
+	snprintf(text, sizeof(text), "%s in %.2f ms, for %s", client_text(address, "check"),
+		 (double)client_number(address, "check_latency_us") / 1000,
+		 table_duration(since, client_number(address, "check_since_ms")));
+	table_add(t, text);
+}
 
 static void add_address(struct table *t, const cJSON *address)
 {
@@ -208,6 +224,7 @@ static void add_address(struct table *t, const cJSON *address)
 		table_add(t, "");
 	else
 		table_add(t, trial_ms ? trial : "by next client");
+	add_check(t, address);
 }
 
 static void add_no_address(struct table *t, const cJSON *row)
@@ -215,6 +232,7 @@ static void add_no_address(struct table *t, const cJSON *row)
 	table_add(t, "");
 	add_text(t, row, "state");
 	table_add(t, "-");
+	table_add(t, "");
 	table_add(t, "");
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config_admin.h"
+#include "config_health.h"
 #include "config_json.h"
 #include "config_ports.h"
 #include "config_read.h"
@@ -57,6 +58,11 @@ static const char *const wire_at_stop[] = {
 	[WIRE_AT_STOP_LEAVE] = "leave",
 };
 
+static const char *const on_down[] = {
+	[ON_DOWN_KEEP] = "keep",
+	[ON_DOWN_CLOSE] = "close",
+};
+
 #define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
 #define DURATION(from, to) .read = read_duration, .min = (from), .max = (to)
 
@@ -87,6 +93,10 @@ static const struct key app_keys[] = {
 	  .offset = offsetof(struct app_conf, keepalive_ms) },
 	{ "MaxConnections", read_uint, .offset = offsetof(struct app_conf, max_connections),
 	  .max = UINT32_MAX },
+	{ "HealthCheck", read_health_check, .must = "an object, or \"off\"" },
+	{ "SlowStart", DURATION(0, DURATION_MAX_MS),
+	  .offset = offsetof(struct app_conf, slow_start_ms) },
+	{ "OnDown", read_enum, .offset = offsetof(struct app_conf, on_down), NAMES(on_down) },
 };
 
 static const struct key log_keys[] = {
@@ -156,8 +166,8 @@ static const struct object_kind app_kind = { "Apps[]", app_keys, ARRAY_SIZE(app_
 _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep track of each");
 
 const struct object_kind *const config_kinds[] = {
-	&root_kind,  &log_kind,      &sockmap_kind, &wire_kind,
-	&admin_kind, &defaults_kind, &app_kind,     &config_target_kind,
+	&root_kind,     &log_kind, &sockmap_kind,       &wire_kind,          &admin_kind,
+	&defaults_kind, &app_kind, &config_target_kind, &config_health_kind,
 };
 const size_t n_config_kinds = ARRAY_SIZE(config_kinds);
 
@@ -347,6 +357,7 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.idle_timeout_ms = IDLE_TIMEOUT_DEFAULT_MS,
 		.half_close_timeout_ms = HALF_CLOSE_TIMEOUT_DEFAULT_MS,
 		.keepalive_ms = KEEPALIVE_DEFAULT_MS,
+		.health = HEALTH_CONF_DEFAULT,
 	};
 }
 

@@ -35,6 +35,9 @@
 #define IDLE_TIMEOUT_DEFAULT_MS 3600000
 #define HALF_CLOSE_TIMEOUT_DEFAULT_MS 30000
 #define KEEPALIVE_DEFAULT_MS 60000
+#define HEALTH_INTERVAL_MIN_MS 10
+#define HEALTH_STREAK_MAX 100
+#define HEALTH_BYTES_MAX 255
 #define SOCKMAP_FLOWS_DEFAULT 16384
 #define SOCKMAP_BACKLOG_DEFAULT_KIB 1024
 #define WIRE_FLOWS_DEFAULT 32768
@@ -61,6 +64,26 @@ struct target_conf {
 	uint32_t weight;  /* 1 to CONFIG_WEIGHT_MAX */
 };
 
+struct health_bytes {
+	size_t n;
+	uint8_t data[HEALTH_BYTES_MAX];
+};
+
+/* How targets are checked. */
+struct health_conf {
+	bool on;
+	uint32_t interval_ms, timeout_ms;
+	uint32_t rise, fall;              /* results in a row */
+	uint32_t port;                    /* 0: the target's */
+	struct health_bytes send, expect; /* empty: nothing */
+};
+
+#define HEALTH_CONF_DEFAULT                                                                        \
+	((struct health_conf){ .interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3 })
+
+/* What becomes of the connections of a target that has gone down. */
+enum on_down { ON_DOWN_KEEP, ON_DOWN_CLOSE };
+
 /* Where an app listens: one of its Listen addresses with one of its ports. */
 struct app_conf {
 	char *name;
@@ -80,6 +103,9 @@ struct app_conf {
 	uint32_t half_close_timeout_ms; /* 0: none */
 	uint32_t keepalive_ms;          /* silence before the first TCP keepalive probe; 0: none */
 	uint32_t max_connections;       /* 0: no limit */
+	struct health_conf health;
+	uint32_t slow_start_ms; /* 0: none */
+	enum on_down on_down;
 };
 
 /* What becomes of flows on the wire when the daemon is told to stop. */
@@ -141,7 +167,8 @@ void config_errors_free(struct config_errors *errors);
 
 /*
  * The keys of the table, for the test that holds it against the schema: calls visit() for each,
- * with the object that it belongs to ("", "Log", "Admin", "Defaults", "Apps[]", "Apps[].Targets[]").
+ * with the object that it belongs to ("", "Log", "Admin", "Defaults", "Apps[]", "Apps[].Targets[]",
+ * "Apps[].HealthCheck").
  */
 void config_each_key(void (*visit)(const char *object, const char *key, void *arg), void *arg);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config_health.h"
 #include "config_read.h"
 #include "config_value.h"
 
@@ -68,11 +69,12 @@ void config_diff_free(struct config_diff *d)
 
 /* --- objects ---------------------------------------------------------------------------------- */
 
-/* Two objects of one kind, and the configs that they belong to. app: NULL if they are no apps. */
+/* Two objects of one kind, and the configs that they belong to. app: NULL if they are no app's. */
 struct pair {
 	const struct config *was_config, *now_config;
 	const void *was, *now;
 	const struct app_conf *app;
+	const char *section; /* of their keys' names: "Log"; "": none */
 };
 
 static void compare_values(struct config_diff *d, const struct object_kind *kind,
@@ -81,13 +83,12 @@ static void compare_values(struct config_diff *d, const struct object_kind *kind
 	for (size_t i = 0; i < kind->n_keys; i++) {
 		const struct key *key = &kind->keys[i];
 		char from[CONFIG_VALUE_MAX], to[CONFIG_VALUE_MAX], name[64];
-		bool in_section = !p->app && *kind->name;
 
 		if (!config_value_text(key, p->was, p->was_config, from) ||
 		    !config_value_text(key, p->now, p->now_config, to) || !strcmp(from, to))
 			continue;
-		snprintf(name, sizeof(name), "%s%s%s", in_section ? kind->name : "",
-			 in_section ? "." : "", key->name);
+		snprintf(name, sizeof(name), "%s%s%s", p->section, *p->section ? "." : "",
+			 key->name);
 		add_change(d, &(struct config_change){
 				      .kind = CONFIG_CHANGED,
 				      .app = p->app ? p->app->name : NULL,
@@ -253,6 +254,10 @@ static bool compare_apps(struct config_diff *d, const struct pair *p)
 	add_addresses(d, now, true, now, was);
 	compare_targets(d, was, now);
 	compare_values(d, app_kind(), p);
+	if (was->health.on && now->health.on)
+		compare_values(d, &config_health_kind,
+			       &(struct pair){ p->was_config, p->now_config, &was->health,
+					       &now->health, now, "HealthCheck" });
 	return d->n > n;
 }
 
@@ -303,7 +308,8 @@ void config_diff(const struct config *was, const struct app_conf *const *was_app
 	for (size_t i = 0; i < n_config_kinds; i++)
 		if (is_of_config(config_kinds[i]))
 			compare_values(out, config_kinds[i],
-				       &(struct pair){ was, now, was, now, NULL });
+				       &(struct pair){ was, now, was, now, NULL,
+						       config_kinds[i]->name });
 	stays = match_names(out, was_apps, n_was, now);
 	for (size_t i = 0; i < now->n_apps; i++) {
 		const struct app_conf *app = &now->apps[i];
@@ -315,7 +321,7 @@ void config_diff(const struct config *was, const struct app_conf *const *was_app
 			continue;
 		}
 		m->changed = compare_apps(out, &(struct pair){ was, now, was_apps[m->before], app,
-							       app });
+							       app, "" });
 		out->changed += m->changed;
 	}
 	for (size_t i = 0; i < n_was; i++) {

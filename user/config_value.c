@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config_admin.h"
+#include "config_health.h"
 #include "config_wire.h"
 
 /* What a value is said by: a field, in an object of this config. */
@@ -92,6 +93,19 @@ static void wire_devices_text(const struct value *v, char *text)
 					wire->devices[i]);
 }
 
+/* What is in the object has a table of its own. */
+static void health_text(const struct value *v, char *text)
+{
+	const struct app_conf *app = v->field;
+
+	snprintf(text, CONFIG_VALUE_MAX, "%s", app->health.on ? "on" : "off");
+}
+
+static void health_bytes_text(const struct value *v, char *text)
+{
+	config_health_bytes_text(v->field, text, CONFIG_VALUE_MAX);
+}
+
 /* By what reads a value. size: of the field, if it can be copied as it is. */
 static const struct value_type {
 	key_reader *read;
@@ -109,6 +123,8 @@ static const struct value_type {
 	{ read_admin_http, 0, admin_http_text },
 	{ read_wire_pins, 0, wire_pins_text },
 	{ read_wire_devices, 0, wire_devices_text },
+	{ read_health_check, 0, health_text },
+	{ read_health_bytes, 0, health_bytes_text },
 };
 
 /* NULL: its value is an object or a list, which are compared by what they have. */

@@ -8,7 +8,7 @@
 
 #include "config_read.h"
 
-#define CONFIG_VALUE_MAX 260 /* the longest is the log file's path */
+#define CONFIG_VALUE_MAX 1024 /* the longest are the bytes of a health check, escaped */
 
 /*
  * The value of a key in `object`, which is `c` or a part of it, as a file would have it but without

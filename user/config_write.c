@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config_admin.h"
+#include "config_health.h"
 #include "config_read.h"
 #include "config_value.h"
 #include "config_wire.h"
@@ -115,6 +116,20 @@ static bool write_value(const struct key *key, const void *object, const struct 
 	return true;
 }
 
+static void write_health(const struct app_conf *app, const struct config *c, cJSON *out,
+			 const char *key)
+{
+	cJSON *object;
+
+	if (!app->health.on) {
+		cJSON_AddStringToObject(out, key, "off");
+		return;
+	}
+	object = cJSON_AddObjectToObject(out, key);
+	for (size_t i = 0; i < config_health_kind.n_keys; i++)
+		write_value(&config_health_kind.keys[i], &app->health, c, object);
+}
+
 static void write_app(const struct app_conf *app, const struct config *c, cJSON *out)
 {
 	const struct object_kind *kind = find_kind("Apps[]");
@@ -122,6 +137,10 @@ static void write_app(const struct app_conf *app, const struct config *c, cJSON 
 	for (size_t i = 0; i < kind->n_keys; i++) {
 		const struct key *key = &kind->keys[i];
 
+		if (key->read == read_health_check) {
+			write_health(app, c, out, key->name);
+			continue;
+		}
 		if (write_value(key, app, c, out))
 			continue;
 		for (size_t w = 0; w < ARRAY_SIZE(app_writers); w++)

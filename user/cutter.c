@@ -2,6 +2,8 @@
 #include "cutter.h"
 
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "session_drain.h"
@@ -29,8 +31,9 @@ static void end_cut(struct errand *e)
 	size_t n = atomic_load(&c->closed);
 
 	if (n)
-		log_notice("%zu connection%s of disabled targets %s been closed", n,
-			   n == 1 ? "" : "s", n == 1 ? "has" : "have");
+		log_notice("%zu connection%s of targets that are down (OnDown) or disabled %s been "
+			   "closed",
+			   n, n == 1 ? "" : "s", n == 1 ? "has" : "have");
 	free(c);
 }
 
@@ -57,6 +60,8 @@ static const char *why_cut(void *arg, const struct wire_flow *id)
 
 	if (b && atomic_load(&b->order) == BACKEND_DISABLED)
 		return close_reasons[CLOSE_BACKEND_DISABLED].name;
+	if (b && id->opened_ns <= atomic_load(&b->cut_ns))
+		return close_reasons[CLOSE_BACKEND_DOWN].name;
 	return NULL;
 }
 
@@ -73,21 +78,51 @@ static void on_look(struct timer *t)
 	workers_send(c->workers, &cut->errand);
 }
 
+static void on_bell(struct watch *w, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	if (read(w->fd, &count, sizeof(count)) == sizeof(count))
+		cutter_ring(container_of(w, struct cutter, bell));
+}
+
 void cutter_ring(struct cutter *c)
 {
 	if (!timer_armed(&c->look))
 		loop_arm_in(c->loop, &c->look, LOOK_AFTER_MS * NSEC_PER_MSEC);
 }
 
-void cutter_init(struct cutter *c, struct loop *loop, struct workers *workers,
-		 const struct apps *apps)
+int cutter_open(struct cutter *c, struct loop *loop, struct workers *workers,
+		const struct apps *apps)
 {
-	*c = (struct cutter){ .loop = loop, .workers = workers, .apps = apps };
+	int fd, rc;
+
+	*c = (struct cutter){
+		.loop = loop,
+		.workers = workers,
+		.apps = apps,
+		.bell = { .fd = -1, .ready = on_bell },
+	};
 	timer_init(&c->look, on_look);
+	fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = loop_add(loop, &c->bell, fd, EPOLLIN);
+	if (rc)
+		close(fd);
+	return rc;
 }
 
-void cutter_stop(struct cutter *c)
+void cutter_close(struct cutter *c)
 {
-	if (c->loop)
-		timer_disarm(&c->loop->timers, &c->look);
+	int fd = c->bell.fd;
+
+	if (!c->loop)
+		return;
+	timer_disarm(&c->loop->timers, &c->look);
+	loop_remove(c->loop, &c->bell);
+	if (fd >= 0)
+		close(fd);
+	*c = (struct cutter){ 0 };
 }

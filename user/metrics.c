@@ -9,6 +9,7 @@
 #include <stdio_ext.h>
 #include <string.h>
 
+#include "backend_check.h"
 #include "log.h"
 #include "metrics_process.h"
 #include "metrics_text.h"
@@ -98,6 +99,29 @@ static void put_worker_cpu(struct metrics *m)
 		metric_end_seconds(&m->text,
 				   (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec);
 	}
+}
+
+/* --- active checks --------------------------------------------------------------------------- */
+
+static void put_checks(struct metrics *m)
+{
+	struct health_figures f = health_figures(m->context->health);
+
+	for (size_t i = 0; i < N_CHECK_RESULTS; i++) {
+		metric_begin(&m->text, "");
+		metric_label(&m->text, "result", check_result_names[i]);
+		metric_end(&m->text, f.results[i]);
+	}
+}
+
+static void put_checks_postponed(struct metrics *m)
+{
+	put(m, health_figures(m->context->health).postponed);
+}
+
+static void put_checked_addresses(struct metrics *m)
+{
+	put(m, health_figures(m->context->health).addresses);
 }
 
 /* --- engines --------------------------------------------------------------------------------- */
@@ -289,6 +313,13 @@ static void put_addresses(struct metrics *m, const struct app *app, const struct
 	metric_end(&m->text, all - MIN(up, all));
 }
 
+/* Of targets that are checked. */
+static void put_check_up(struct metrics *m, const struct app *app, const struct backend *b)
+{
+	if (app->conf->health.on)
+		put_for_backend(m, app, b, atomic_load(&b->set) && !backend_checked_down(b));
+}
+
 static void put_order(struct metrics *m, const struct app *app, const struct backend *b)
 {
 	uint32_t order = atomic_load(&b->order);
@@ -341,6 +372,13 @@ static const struct family families[] = {
 	  .all = put_worker_connections },
 	{ "shunt_worker_cpu_seconds_total", METRIC_COUNTER,
 	  "Processor time of each worker thread, user and system.", .all = put_worker_cpu },
+	{ "shunt_health_checks_total", METRIC_COUNTER, "Active checks by what came of them.",
+	  .all = put_checks },
+	{ "shunt_health_checks_postponed_total", METRIC_COUNTER,
+	  "Active checks that were late for want of open files or room.",
+	  .all = put_checks_postponed },
+	{ "shunt_health_addresses", METRIC_GAUGE, "Addresses that are checked.",
+	  .all = put_checked_addresses },
 	{ "shunt_engine_directions", METRIC_GAUGE,
 	  "Directions of live connections by the engine that moves their bytes.",
 	  .all = put_engines },
@@ -379,6 +417,9 @@ static const struct family families[] = {
 	  .backend = put_up },
 	{ "shunt_backend_addresses", METRIC_GAUGE, "Addresses of the target by their state.",
 	  .backend = put_addresses },
+	{ "shunt_backend_check_up", METRIC_GAUGE,
+	  "1 unless active checks have found all addresses of the target down.",
+	  .backend = put_check_up },
 	{ "shunt_backend_order", METRIC_GAUGE,
 	  "1 for what an operator has ordered of the target, 0 for the others.",
 	  .backend = put_order },

@@ -11,6 +11,7 @@
 #include "admin.h"
 #include "balancer.h"
 #include "cutter.h"
+#include "health.h"
 #include "http.h"
 #include "log.h"
 #include "names.h"
@@ -20,8 +21,8 @@
 
 /* Names that have no answer by then are taken as down, and accepting begins. */
 #define FIRST_ANSWERS_MAX_MS 2500
-/* The wire learns of new listeners and addresses so soon. */
-#define FOLLOW_WIRE_MS 100
+/* The wire and the health checks learn of new apps and addresses so soon. */
+#define FOLLOW_MS 100
 
 struct proxy {
 	struct config *config; /* in force; its apps are in apps */
@@ -34,13 +35,14 @@ struct proxy {
 	struct fd_budget fds;
 	struct proxy_engines engines;
 	struct cutter cutter;
+	struct health *health;
 	struct workers workers;
 	struct ports ports;
 	struct admin *admin; /* NULL: none */
 	struct http *http;   /* NULL: none */
 	struct watch signals, worker_done;
 	struct work check_names;
-	struct timer first_answers, drain_timeout, follow_wire;
+	struct timer first_answers, drain_timeout, follow;
 	bool failed;
 };
 
@@ -87,6 +89,7 @@ static int init_workers(struct proxy *p)
 		.max_buffers = BUFFERS_PER_WORKER,
 		.fds = &p->fds,
 		.access_log = p->config->access_log,
+		.cut_fd = p->cutter.bell.fd,
 	};
 	int rc = ports_plan_fds(ports_count(p->config), n, &conf.max_pipes, &p->fds);
 
@@ -132,12 +135,14 @@ static void start_accepting(struct proxy *p)
 	stop_now(p, CLOSE_STOPPED);
 }
 
-static void on_follow_wire(struct timer *t)
+static void on_follow(struct timer *t)
 {
-	struct proxy *p = container_of(t, struct proxy, follow_wire);
+	struct proxy *p = container_of(t, struct proxy, follow);
 
-	if (!p->workers.draining)
-		wiring_follow(p->engines.wiring, &p->apps.running);
+	if (p->workers.draining)
+		return;
+	wiring_follow(p->engines.wiring, &p->apps.running);
+	health_follow(p->health, &p->apps.running);
 }
 
 /* Not for every name by itself: many may have an answer at the same time. */
@@ -145,8 +150,8 @@ static void follow_soon(void *arg)
 {
 	struct proxy *p = arg;
 
-	if (p->engines.wiring && !timer_armed(&p->follow_wire))
-		loop_arm_in(&p->loop, &p->follow_wire, FOLLOW_WIRE_MS * NSEC_PER_MSEC);
+	if (!timer_armed(&p->follow))
+		loop_arm_in(&p->loop, &p->follow, FOLLOW_MS * NSEC_PER_MSEC);
 }
 
 static void on_check_names(struct work *w)
@@ -361,6 +366,7 @@ static int open_admin(struct proxy *p)
 		.fds = &p->fds,
 		.sockmap = p->engines.sockmap,
 		.wiring = p->engines.wiring,
+		.health = p->health,
 		.cutter = &p->cutter,
 		.control = { p, on_drain_order, on_stop_order },
 	};
@@ -441,6 +447,19 @@ static void start_engines(struct proxy *p)
 	proxy_engines_start(&p->engines, &context);
 }
 
+static void start_health(struct proxy *p)
+{
+	const struct health_context context = {
+		.loop = &p->loop,
+		.fds = &p->fds,
+		.cutter = &p->cutter,
+	};
+
+	p->cutter.wiring = p->engines.wiring;
+	p->health = health_new(&context);
+	health_follow(p->health, &p->apps.running);
+}
+
 static int start(struct proxy *p)
 {
 	int rc = loop_init(&p->loop);
@@ -453,8 +472,9 @@ static int start(struct proxy *p)
 		log_error("can't start: %s", strerror(-rc));
 		return rc;
 	}
-	cutter_init(&p->cutter, &p->loop, &p->workers, &p->apps);
-	rc = init_workers(p);
+	rc = cutter_open(&p->cutter, &p->loop, &p->workers, &p->apps);
+	if (!rc)
+		rc = init_workers(p);
 	if (rc)
 		return rc;
 	p->apps.running = apps_make(p->config, NULL, NULL);
@@ -466,7 +486,7 @@ static int start(struct proxy *p)
 	if (rc)
 		return rc;
 	start_engines(p);
-	p->cutter.wiring = p->engines.wiring;
+	start_health(p);
 	for (size_t i = 0; i < p->apps.running.n; i++)
 		app_log(p->apps.running.list[i]);
 	rc = watch_names(p);
@@ -480,8 +500,9 @@ static int start(struct proxy *p)
 static void finish(struct proxy *p)
 {
 	names_free(p->names);
-	cutter_stop(&p->cutter);
+	health_free(p->health);
 	workers_close(&p->workers);
+	cutter_close(&p->cutter);
 	admin_close(p->admin);
 	http_close(p->http);
 	proxy_engines_close(&p->engines, !p->workers.draining || leaves_wire(p));
@@ -510,7 +531,7 @@ int proxy_run(struct config *config, const struct reload_source *source, const c
 	work_init(&p.check_names, on_check_names);
 	timer_init(&p.first_answers, on_first_answers_timeout);
 	timer_init(&p.drain_timeout, on_drain_timeout);
-	timer_init(&p.follow_wire, on_follow_wire);
+	timer_init(&p.follow, on_follow);
 	rc = start(&p);
 	if (!rc)
 		rc = loop_run(&p.loop);

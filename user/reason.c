@@ -10,6 +10,8 @@ const struct close_reason_info close_reasons[N_CLOSE_REASONS] = {
 	[CLOSE_NO_BACKEND] = { "no_backend", 'S', true },
 	/* An operator has taken all of them out: not even one that is down is tried. */
 	[CLOSE_NO_ENABLED_BACKEND] = { "no_enabled_backend", 'S', true },
+	/* As OnDown says. */
+	[CLOSE_BACKEND_DOWN] = { "backend_down", 'S', true },
 	[CLOSE_BACKEND_DISABLED] = { "backend_disabled", 'K', true },
 	[CLOSE_CONNECT_TIMEOUT] = { "connect_timeout", 's', true },
 	/* Both directions are dry: nothing is cut off, and a FIN is what pools of idle connections

@@ -57,6 +57,8 @@ struct session_ctx {
 	/* Called when a session has given its fds back: somebody may be waiting for them to accept.
 	 */
 	void (*on_closed)(struct session_ctx *ctx);
+	/* Called when a backend whose sessions are to be cut has gone down: see session_cut(). */
+	void (*on_cut)(struct session_ctx *ctx);
 };
 
 enum session_state {

@@ -101,17 +101,31 @@ static void log_backend_state(const struct session *s, enum log_level level, con
 	log_record_str(&r, "app", s->app->conf->name);
 	log_record_str(&r, "target", s->backend->text);
 	log_record_str(&r, "address", addr_format(&s->endpoint.addr, text));
+	log_record_str(&r, "by", "connect");
 	if (level == LOG_LEVEL_WARNING)
 		log_record_str(&r, "error", strerror(s->connect_error));
 	log_record_end(&r);
 }
 
+/* OnDown goes by the checks where there are any: they ask more than once. */
+static void cut_if_down(struct session *s)
+{
+	const struct app_conf *conf = s->app->conf;
+
+	if (conf->on_down != ON_DOWN_CLOSE || conf->health.on || backend_endpoints_up(s->backend))
+		return;
+	atomic_store(&s->backend->cut_ns, s->ctx->loop->now_ns);
+	s->ctx->on_cut(s->ctx);
+}
+
 void session_target_failed(struct session *s, int error)
 {
 	s->connect_error = error;
-	if (backend_report_failure(s->backend, &s->endpoint, s->ctx->loop->now_ns,
-				   rng_next(&s->ctx->rng)))
-		log_backend_state(s, LOG_LEVEL_WARNING, "backend_down");
+	if (!backend_report_failure(s->backend, &s->endpoint, s->ctx->loop->now_ns,
+				    rng_next(&s->ctx->rng)))
+		return;
+	log_backend_state(s, LOG_LEVEL_WARNING, "backend_down");
+	cut_if_down(s);
 }
 
 void session_target_answered(struct session *s)

@@ -64,11 +64,20 @@ static void on_session_closed(struct session_ctx *ctx)
 		loop_again(&w->loop, &w->check_done);
 }
 
+static void on_cut(struct session_ctx *ctx)
+{
+	signal_fd(container_of(ctx, struct worker, sessions)->cut_fd);
+}
+
 int worker_init(struct worker *w, const struct worker_conf *conf)
 {
 	int fd, rc;
 
-	*w = (struct worker){ .done_fd = conf->done_fd, .inbox_watch = { .fd = -1 } };
+	*w = (struct worker){
+		.done_fd = conf->done_fd,
+		.cut_fd = conf->cut_fd,
+		.inbox_watch = { .fd = -1 },
+	};
 	pthread_mutex_init(&w->lock, NULL);
 	list_init(&w->inbox);
 	w->inbox_watch.ready = on_inbox;
@@ -79,6 +88,7 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 		.rng = conf->seed,
 		.access_log = conf->access_log,
 		.on_closed = on_session_closed,
+		.on_cut = on_cut,
 	};
 	list_init(&w->sessions.sessions);
 	listener_set_init(&w->listeners, &w->sessions);

@@ -31,6 +31,7 @@ struct worker {
 	bool started;         /* thread is to be joined */
 	bool draining;        /* ends with its last session */
 	int done_fd;          /* an eventfd of the owner's: written to when the thread ends */
+	int cut_fd;           /* another: when a backend's sessions are to be cut; -1: none */
 	_Atomic bool done;    /* the thread has ended, or is about to */
 	pthread_mutex_t lock; /* inbox */
 	struct list inbox;
@@ -42,7 +43,7 @@ struct worker_conf {
 	size_t max_buffers, max_pipes;
 	struct fd_budget *fds;
 	bool access_log;
-	int done_fd;
+	int done_fd, cut_fd;
 	uint64_t seed;
 };
 

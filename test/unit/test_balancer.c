@@ -113,6 +113,33 @@ static void shares_follow_weights(void **state)
 	}
 }
 
+/* The first backend has come back in the middle of its slow start, 55 % of its share. */
+static void slow_start_halves_the_chances(void **state)
+{
+	static const struct fairness all[] = {
+		{ "p2c", true, 0.1 },
+		{ "random", false, 0.1 },
+		{ "round_robin", false, 0.1 },
+		{ "least_conn", true, 0.1 },
+	};
+	static const uint32_t equal[N] = { 1, 1, 1, 1, 1 };
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(all); k++) {
+		struct app *app = open_app(all[k].balancer, equal);
+		unsigned int share[N];
+		double off;
+
+		app->conf->slow_start_ms = 10000;
+		atomic_store(&app->backends[0]->recovered_ns, now_ns - 5 * NSEC_PER_SEC);
+		count_picks(app, share, all[k].held);
+		off = share[0] / (PICKS * 0.55 / (N - 1 + 0.55)) - 1;
+		if (off > all[k].tolerance || off < -all[k].tolerance)
+			fail_msg("%s: %u of %u connections", all[k].balancer, share[0], PICKS);
+		app_put(app);
+	}
+}
+
 /* Their connections go on, and nothing, not even despair, brings new ones. */
 static void who_is_drained_or_disabled_is_never_picked(void **state)
 {
@@ -123,12 +150,12 @@ static void who_is_drained_or_disabled_is_never_picked(void **state)
 		struct app *app = open_app(balancer_names[k], equal);
 		unsigned int share[N];
 
-		backend_set_order(app->backends[0], BACKEND_DRAINED);
-		backend_set_order(app->backends[1], BACKEND_DISABLED);
+		backend_set_order(app->backends[0], BACKEND_DRAINED, now_ns);
+		backend_set_order(app->backends[1], BACKEND_DISABLED, now_ns);
 		count_picks(app, share, false);
 		assert_int_equal(share[0] + share[1], 0);
 		for (size_t i = 2; i < N; i++)
-			backend_set_order(app->backends[i], BACKEND_DRAINED);
+			backend_set_order(app->backends[i], BACKEND_DRAINED, now_ns);
 		assert_int_equal(pick(app, "192.168.0.1", 0, true), -1);
 		app_put(app);
 	}
@@ -265,6 +292,7 @@ int main(void)
 		FAIR(an_unresolved_backend_is_never_picked, "round_robin", false, 0),
 		FAIR(an_unresolved_backend_is_never_picked, "least_conn", false, 0),
 		FAIR(an_unresolved_backend_is_never_picked, "source_hash", false, 0),
+		cmocka_unit_test(slow_start_halves_the_chances),
 		cmocka_unit_test(who_is_drained_or_disabled_is_never_picked),
 		cmocka_unit_test(round_robin_is_interleaved),
 		cmocka_unit_test(p2c_avoids_the_loaded),

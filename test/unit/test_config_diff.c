@@ -97,6 +97,9 @@ static const struct {
 	  "changed - Log.Access true -> false" },
 	{ "Sockmap", "Flows", OF_CONFIG("'Sockmap':{'Flows':5}"),
 	  "changed - Sockmap.Flows 16384 -> 5 !" },
+	{ "Apps[]", "HealthCheck", OF_APP("'HealthCheck':{}"), "changed a HealthCheck off -> on" },
+	{ "Apps[]", "SlowStart", OF_APP("'SlowStart':'1m'"), "changed a SlowStart 0 -> 1m" },
+	{ "Apps[]", "OnDown", OF_APP("'OnDown':'close'"), "changed a OnDown keep -> close" },
 	{ "Sockmap", "BacklogKiB", OF_CONFIG("'Sockmap':{'BacklogKiB':5}"),
 	  "changed - Sockmap.BacklogKiB 1024 -> 5 !" },
 	{ "Wire", "Flows", OF_CONFIG("'Wire':{'Flows':5}"), "changed - Wire.Flows 32768 -> 5 !" },
@@ -111,6 +114,31 @@ static const struct {
 	{ "Admin", "Http", OF_CONFIG("'Admin':{'Http':9640}"),
 	  "changed - Admin.Http - -> 127.0.0.1:9640 !" },
 };
+
+/* Of a health check that is there before and after. */
+static const struct {
+	const char *key, *document, *line;
+} health_keys[] = {
+	{ "Interval", OF_APP("'HealthCheck':{'Interval':'1s'}"),
+	  "changed a HealthCheck.Interval 2s -> 1s" },
+	{ "Timeout", OF_APP("'HealthCheck':{'Timeout':'2s'}"),
+	  "changed a HealthCheck.Timeout 1s -> 2s" },
+	{ "Rise", OF_APP("'HealthCheck':{'Rise':1}"), "changed a HealthCheck.Rise 2 -> 1" },
+	{ "Fall", OF_APP("'HealthCheck':{'Fall':1}"), "changed a HealthCheck.Fall 3 -> 1" },
+	{ "Port", OF_APP("'HealthCheck':{'Port':81}"), "changed a HealthCheck.Port 0 -> 81" },
+	{ "Send", OF_APP("'HealthCheck':{'Send':'A\\\\\\\\\\r'}"),
+	  "changed a HealthCheck.Send  -> A\\\\\\x0d" },
+	{ "Expect", OF_APP("'HealthCheck':{'Expect':'\\\\x00'}"),
+	  "changed a HealthCheck.Expect  -> \\x00" },
+};
+
+static void each_key_of_a_health_check_is_compared(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(health_keys); i++)
+		says(OF_APP("'HealthCheck':{}"), health_keys[i].document, &health_keys[i].line, 1);
+	says(OF_APP("'HealthCheck':{}"), OF_APP("'HealthCheck':{'Rise':2}"), NULL, 0);
+}
 
 static void each_key_is_compared(void **state)
 {
@@ -148,6 +176,9 @@ static void has_a_row(const char *object, const char *key, void *arg)
 			return;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (!strcmp(keys[i].object, object) && !strcmp(keys[i].key, key))
+			return;
+	for (size_t i = 0; i < ARRAY_SIZE(health_keys); i++)
+		if (!strcmp("Apps[].HealthCheck", object) && !strcmp(health_keys[i].key, key))
 			return;
 	if (strcmp(object, "Defaults"))
 		fail_msg("no row for %s of \"%s\"", key, object);
@@ -304,6 +335,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_key_is_compared),
+		cmocka_unit_test(each_key_of_a_health_check_is_compared),
 		cmocka_unit_test(no_key_is_forgotten_here),
 		cmocka_unit_test(the_same_in_another_order_is_no_change),
 		cmocka_unit_test(lists_are_told_by_what_has_come_and_gone),

@@ -26,7 +26,9 @@
 /* Each object that the schema describes, in the smallest document that has it. */
 static const char smallest[] =
 	"{\"Log\":{},\"Sockmap\":{},\"Wire\":{},\"Admin\":{},\"Defaults\":{},"
-	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}]}]}";
+	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}],"
+	"\"HealthCheck\":{}},"
+	"{\"Name\":\"b\",\"Ports\":[2],\"Targets\":[\"h:1\"]}]}"; /* has what Defaults say */
 
 struct object {
 	const char *name;           /* as config_each_key() gives it */
@@ -45,6 +47,9 @@ static const struct object objects[] = {
 	{ "Apps[].Targets[]",
 	  { "properties", "Apps", "items", "properties", "Targets", "items", "oneOf", "1" },
 	  { "Apps", "0", "Targets", "0" } },
+	{ "Apps[].HealthCheck",
+	  { "$defs", "HealthCheck", "oneOf", "0" },
+	  { "Apps", "0", "HealthCheck" } },
 };
 
 static cJSON *schema;
@@ -131,6 +136,13 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 			      a->engine ? a->engine : c->engine, a->wire, a->connect_timeout_ms,
 			      a->connect_retries, a->idle_timeout_ms, a->half_close_timeout_ms,
 			      a->keepalive_ms, a->max_connections);
+		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n,
+			      " %d %u %u %u %u %u %zu%.*s %zu%.*s %u %d", a->health.on,
+			      a->health.interval_ms, a->health.timeout_ms, a->health.rise,
+			      a->health.fall, a->health.port, a->health.send.n,
+			      (int)a->health.send.n, (const char *)a->health.send.data,
+			      a->health.expect.n, (int)a->health.expect.n,
+			      (const char *)a->health.expect.data, a->slow_start_ms, a->on_down);
 		for (size_t p = 0; p < a->n_ports; p++)
 			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %u", a->ports[p]);
 		for (size_t l = 0; l < a->n_listen; l++) {

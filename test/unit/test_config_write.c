@@ -25,7 +25,10 @@ static const char everything[] =
 	"\"Targets\":[{\"Address\":\"h:1\",\"Weight\":2},{\"Address\":\"[::1]:9\",\"Weight\":1}],"
 	"\"Listen\":[\"127.0.0.1\",\"[::]\"],\"Balance\":\"random\",\"Engine\":\"splice\","
 	"\"Wire\":false,\"ConnectTimeout\":\"250ms\",\"ConnectRetries\":0,\"IdleTimeout\":\"0\","
-	"\"HalfCloseTimeout\":\"90m\",\"KeepAlive\":\"7s\",\"MaxConnections\":4294967295}]}";
+	"\"HalfCloseTimeout\":\"90m\",\"KeepAlive\":\"7s\",\"MaxConnections\":4294967295,"
+	"\"HealthCheck\":{\"Interval\":\"1s\",\"Timeout\":\"50ms\",\"Rise\":1,\"Fall\":100,"
+	"\"Port\":81,\"Send\":\"\\\\x00A\\\\\\\\\\\\x0d\",\"Expect\":\"+\\\"\"},"
+	"\"SlowStart\":\"30s\",\"OnDown\":\"close\"}]}";
 
 static struct config *parse(const char *text)
 {
@@ -98,6 +101,8 @@ static const cJSON *object_of(const cJSON *json, const char *name)
 
 	if (!strcmp(name, "Apps[]"))
 		return app;
+	if (!strcmp(name, "Apps[].HealthCheck"))
+		return cJSON_GetObjectItem(app, "HealthCheck");
 	if (!strcmp(name, "Apps[].Targets[]"))
 		return cJSON_GetArrayItem(cJSON_GetObjectItem(app, "Targets"), 0);
 	return *name ? cJSON_GetObjectItem(json, name) : json;
