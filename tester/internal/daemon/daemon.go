@@ -43,6 +43,7 @@ type Record struct {
 	Why        string  `json:"why"`
 	Reason     string  `json:"reason"`
 	Adopted    string  `json:"adopted"`
+	By         string  `json:"by"`
 }
 
 // Daemon is a running daemon, or one that has exited.

@@ -37,7 +37,11 @@ type told struct {
 	From      string `json:"from"`
 	To        string `json:"to"`
 	Adopted   int    `json:"wire_adopted"`
-	Engines   []struct {
+	Addresses []struct {
+		State string `json:"state"`
+		Check string `json:"check"`
+	} `json:"addresses"`
+	Engines []struct {
 		Name      string `json:"engine"`
 		ToBackend int    `json:"to_backend"`
 	} `json:"engines"`

@@ -59,11 +59,25 @@ var table = []scenario{
 	{"client_that_leaves_while_connecting", eachFamily,
 		"a client's RST ends the attempt to connect long before its timeout", clientLeaves, ""},
 
-	// Orders about targets.
+	// Health.
+	{"wrong_answer_takes_a_target_out", eachFamily,
+		"a target that accepts but answers checks wrong is passed over, and taken again when it answers right", wrongAnswer, ""},
+	{"black_hole_is_found_before_a_client_meets_it", eachFamily,
+		"checks find a target down that never answers, and no connection is tried there", foundBeforehand, ""},
+	{"rise_and_fall_are_counted_in_a_row", once,
+		"Fall failures in a row take a target down, Rise successes bring it up, fewer do nothing", riseAndFall, ""},
+	{"slow_start_lets_a_target_in_by_degrees", once,
+		"a target that has come back gets less than its share at first, and all of it in the end", slowStart, ""},
+	{"on_down_closes_or_keeps", everywhere,
+		"connections of a target that checks find down are reset if OnDown says so, and else go on", onDown, ""},
 	{"targets_are_taken_out_by_hand", everywhere,
 		"drain: no new connections; disable: the old ones are reset, too; enable: back; a reload changes nothing", handOrders, ""},
 	{"orders_reach_adopted_flows", eachFamily,
 		"disable resets also what a daemon before has left on the wire, drain lets it go on", ordersReachAdopted, "wire"},
+	{"checks_follow_reloads_and_names", eachFamily,
+		"checks begin and end with the configuration and with a name's addresses", checksFollow, ""},
+	{"many_checks_disturb_nobody", once,
+		"2,000 targets are checked while a connection carries bytes, exact", manyChecks, ""},
 
 	// What happens to the bytes.
 	{"bytes_are_exact_both_ways", everywhere,
