@@ -73,7 +73,7 @@ static void put_states(cJSON *row, const struct flows *flows)
 
 	flows_for_each(f, flows) n[f->state]++;
 	/* A session is accepted or closed only for an instant of its worker's turn. */
-	for (size_t i = SESSION_CONNECTING; i < SESSION_CLOSED; i++)
+	for (size_t i = SESSION_QUEUED; i < SESSION_CLOSED; i++)
 		put_u64(states, session_state_names[i], n[i]);
 }
 
@@ -266,6 +266,8 @@ bool admin_row_app(struct admin_request *r, cJSON *row)
 	put_u64(row, "targets_up", up);
 	put_u64(row, "active", atomic_load(&app->shared->active));
 	put_u64(row, "max_connections", app->conf->max_connections);
+	put_u64(row, "queued", waitq_count(&app->shared->queue));
+	put_u64(row, "max_queue", app->conf->max_queue);
 	put_totals(row, app->shared);
 	return true;
 }
@@ -319,6 +321,7 @@ bool admin_row_backend(struct admin_request *r, cJSON *row)
 	put_str(row, "state", !set ? "unresolved" : backend_endpoints_up(b) ? "up" : "down");
 	put_str(row, "order", backend_order_names[atomic_load(&b->order)]);
 	put_u64(row, "active", atomic_load(&b->active));
+	put_u64(row, "max_connections", app->conf->targets[r->inner_at - 1].max_connections);
 	put_u64(row, "connects", load(&b->connects));
 	put_u64(row, "failures", load(&b->failures));
 	put_u64(row, "bytes_to_backend", load(&b->bytes_to_backend));

@@ -36,6 +36,22 @@ static void take_backends(struct app *app, const struct app *before)
 	free(sorted);
 }
 
+static struct app_shared *shared_new(void)
+{
+	struct app_shared *s = xcalloc(1, sizeof(*s));
+
+	waitq_init(&s->queue);
+	return s;
+}
+
+static void shared_put(struct app_shared *s)
+{
+	if (atomic_fetch_sub(&s->refs, 1) > 1)
+		return;
+	waitq_destroy(&s->queue);
+	free(s);
+}
+
 struct app *app_new(struct app_conf *conf, const struct balancer *balancer,
 		    const struct engine *engine, const struct app *before)
 {
@@ -46,7 +62,7 @@ struct app *app_new(struct app_conf *conf, const struct balancer *balancer,
 		.conf = xcalloc(1, sizeof(*conf)),
 		.balancer = balancer,
 		.engine = engine,
-		.shared = before ? before->shared : xcalloc(1, sizeof(*app->shared)),
+		.shared = before ? before->shared : shared_new(),
 		.n_backends = conf->n_targets,
 	};
 	*app->conf = *conf;
@@ -69,8 +85,7 @@ void app_put(struct app *app)
 		return;
 	for (size_t i = 0; i < app->n_backends; i++)
 		backend_put(app->backends[i]);
-	if (atomic_fetch_sub(&app->shared->refs, 1) == 1)
-		free(app->shared);
+	shared_put(app->shared);
 	app_conf_free(app->conf);
 	free(app->conf);
 	free(app->backends);

@@ -15,6 +15,7 @@
 #include "backend.h"
 #include "buckets.h"
 #include "reason.h"
+#include "waitq.h"
 
 struct balancer;
 struct engine;
@@ -22,10 +23,12 @@ struct engine;
 /* What all generations of an app have in common. */
 struct app_shared {
 	_Atomic uint32_t refs;   /* generations */
-	_Atomic uint32_t active; /* sessions */
+	_Atomic uint32_t active; /* sessions that are connecting or connected */
+	struct waitq queue;      /* sessions that wait for a place in the app or at a target */
 	_Atomic uint64_t accepted, failovers;
 	_Atomic uint64_t closed[N_CLOSE_REASONS];
 	_Atomic uint64_t bytes_to_backend, bytes_to_client;
+	struct buckets queue_time;    /* of each session that left the queue for a target */
 	struct buckets connect_time;  /* of each connect that succeeded: connect_bounds */
 	struct buckets duration;      /* of each connection that had a backend: connection_bounds */
 	_Atomic uint64_t leave_by_ns; /* removed: its sessions are closed then; 0: never */
@@ -60,7 +63,7 @@ void app_replaced(const struct app *before, const struct app *after, uint64_t le
 /* The same for all sessions of an app that has no next generation. */
 void app_removed(const struct app *app, uint64_t leave_by_ns);
 
-/* Adds one's counters, but not what is told by app alone: active, histograms. */
+/* Adds one's counters, but not what is told by app alone: active, queue, histograms. */
 void app_shared_add(struct app_shared *sum, const struct app_shared *s);
 
 /* References to apps. */

@@ -11,13 +11,25 @@
 /* A round of round_robin has at most so many turns; weights beyond that are scaled down. */
 #define SCHEDULE_TURNS_MAX (1u << 18)
 
+static bool is_full(const struct app *app, size_t i)
+{
+	uint32_t max = app->conf->targets[i].max_connections;
+
+	return max && atomic_load(&app->backends[i]->active) >= max;
+}
+
 static bool is_candidate(const struct app *app, const struct pick *p, size_t i)
 {
 	if (p->tried && p->tried[i / 64] >> (i % 64) & 1)
 		return false;
 	if (!backend_enabled(app->backends[i]) || !backend_resolved(app->backends[i]))
 		return false;
-	return p->even_down || backend_usable(app->backends[i], p->now_ns);
+	if (!p->even_down && !backend_usable(app->backends[i], p->now_ns))
+		return false;
+	if (!is_full(app, i))
+		return true;
+	*p->met_full = true;
+	return false;
 }
 
 static uint32_t weight(const struct app *app, size_t i)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Which backend a connection goes to: a const table with a row for each algorithm. A balancer looks
- * only at backends that the connection has not tried and that operators have not taken out, and
- * only at usable ones unless it is told to take even those that are down.
+ * only at backends that the connection has not tried, that are below their MaxConnections and that
+ * operators have not taken out, and only at usable ones unless it is told to take even those that
+ * are down.
  *
  * One that has recovered and is in its slow start (backend_share) is met less often and counts as
  * more loaded, by the same share; but for source_hash, where it would send its sources to and fro.
@@ -22,6 +23,7 @@ struct pick {
 	const struct addr *client;
 	const uint64_t *tried; /* a bit a backend; NULL: none yet */
 	bool even_down;
+	bool *met_full; /* set if one was passed over for its MaxConnections alone */
 	uint64_t now_ns;
 	uint64_t *rng;
 };

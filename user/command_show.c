@@ -54,6 +54,17 @@ static void add_bytes(struct table *t, uint64_t bytes)
 	table_add(t, table_bytes(text, bytes));
 }
 
+/* "5", or "5/10" of at most 10. */
+static void add_active(struct table *t, const cJSON *row)
+{
+	unsigned long long active = client_number(row, "active"),
+			   most = client_number(row, "max_connections");
+	char text[2 * TABLE_UNIT_MAX];
+
+	snprintf(text, sizeof(text), most ? "%llu/%llu" : "%llu", active, most);
+	table_add(t, text);
+}
+
 static void add_duration(struct table *t, const cJSON *row, const char *key)
 {
 	char text[TABLE_UNIT_MAX];
@@ -143,6 +154,7 @@ static const struct table_column app_columns[] = {
 	{ .title = "PORTS" },
 	{ .title = "UP", .is_number = true },
 	{ .title = "ACTIVE", .is_number = true },
+	{ .title = "QUEUED", .is_number = true },
 	{ .title = "ACCEPTED", .is_number = true },
 	{ .title = "DONE", .is_number = true },
 	{ .title = "CUT", .is_number = true },
@@ -165,7 +177,8 @@ static void add_app(struct table *t, const cJSON *row)
 	add_text(t, row, "app");
 	add_text(t, row, "ports");
 	table_add(t, up);
-	add_number(t, row, "active");
+	add_active(t, row);
+	add_number(t, row, "queued");
 	add_number(t, row, "accepted");
 	add_number(t, closed, "done");
 	add_count(t, all - client_number(closed, "done"));
@@ -242,7 +255,7 @@ static void add_backend_rest(struct table *t, const cJSON *row)
 
 	table_add(t, strcmp(order, "enabled") ? order : "");
 	add_number(t, row, "weight");
-	add_number(t, row, "active");
+	add_active(t, row);
 	add_number(t, row, "connects");
 	add_number(t, row, "failures");
 	add_bytes(t, client_number(row, "bytes_to_backend"));

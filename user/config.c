@@ -97,6 +97,10 @@ static const struct key app_keys[] = {
 	{ "SlowStart", DURATION(0, DURATION_MAX_MS),
 	  .offset = offsetof(struct app_conf, slow_start_ms) },
 	{ "OnDown", read_enum, .offset = offsetof(struct app_conf, on_down), NAMES(on_down) },
+	{ "MaxQueue", read_uint, .offset = offsetof(struct app_conf, max_queue),
+	  .max = UINT32_MAX },
+	{ "QueueTimeout", DURATION(1, DURATION_MAX_MS),
+	  .offset = offsetof(struct app_conf, queue_timeout_ms) },
 };
 
 static const struct key log_keys[] = {
@@ -358,6 +362,7 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.half_close_timeout_ms = HALF_CLOSE_TIMEOUT_DEFAULT_MS,
 		.keepalive_ms = KEEPALIVE_DEFAULT_MS,
 		.health = HEALTH_CONF_DEFAULT,
+		.queue_timeout_ms = QUEUE_TIMEOUT_DEFAULT_MS,
 	};
 }
 

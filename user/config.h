@@ -38,6 +38,7 @@
 #define HEALTH_INTERVAL_MIN_MS 10
 #define HEALTH_STREAK_MAX 100
 #define HEALTH_BYTES_MAX 255
+#define QUEUE_TIMEOUT_DEFAULT_MS 5000
 #define SOCKMAP_FLOWS_DEFAULT 16384
 #define SOCKMAP_BACKLOG_DEFAULT_KIB 1024
 #define WIRE_FLOWS_DEFAULT 32768
@@ -59,9 +60,10 @@ struct config_vocabulary {
 struct target_conf {
 	char *text; /* as given: "host:port", and the target's name in every table and log */
 	struct host_port at;
-	bool is_literal;  /* at.host is an address: */
-	struct addr addr; /* that address with the port */
-	uint32_t weight;  /* 1 to CONFIG_WEIGHT_MAX */
+	bool is_literal;          /* at.host is an address: */
+	struct addr addr;         /* that address with the port */
+	uint32_t weight;          /* 1 to CONFIG_WEIGHT_MAX */
+	uint32_t max_connections; /* 0: no limit */
 };
 
 struct health_bytes {
@@ -106,6 +108,8 @@ struct app_conf {
 	struct health_conf health;
 	uint32_t slow_start_ms; /* 0: none */
 	enum on_down on_down;
+	uint32_t max_queue;             /* connections that may wait for a limit */
+	uint32_t queue_timeout_ms;
 };
 
 /* What becomes of flows on the wire when the daemon is told to stop. */

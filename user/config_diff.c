@@ -199,16 +199,16 @@ static const struct target_conf **sorted_targets(const struct app_conf *app)
 	return list;
 }
 
-static void compare_weight(struct config_diff *d, const struct app_conf *app,
-			   const struct target_conf *was, const struct target_conf *now)
+static void compare_number(struct config_diff *d, const struct app_conf *app, const char *target,
+			   const char *name, uint32_t was, uint32_t now)
 {
 	char key[HOST_NAME_MAX_CHARS + 64], from[16], to[16];
 
-	if (was->weight == now->weight)
+	if (was == now)
 		return;
-	snprintf(key, sizeof(key), "Targets[%s].Weight", now->text);
-	snprintf(from, sizeof(from), "%u", was->weight);
-	snprintf(to, sizeof(to), "%u", now->weight);
+	snprintf(key, sizeof(key), "Targets[%s].%s", target, name);
+	snprintf(from, sizeof(from), "%u", was);
+	snprintf(to, sizeof(to), "%u", now);
 	add_change(d, &(struct config_change){
 			      .kind = CONFIG_CHANGED,
 			      .app = app->name,
@@ -216,6 +216,14 @@ static void compare_weight(struct config_diff *d, const struct app_conf *app,
 			      .from = from,
 			      .to = to,
 		      });
+}
+
+static void compare_target(struct config_diff *d, const struct app_conf *app,
+			   const struct target_conf *was, const struct target_conf *now)
+{
+	compare_number(d, app, now->text, "Weight", was->weight, now->weight);
+	compare_number(d, app, now->text, "MaxConnections", was->max_connections,
+		       now->max_connections);
 }
 
 static void compare_targets(struct config_diff *d, const struct app_conf *was,
@@ -234,7 +242,7 @@ static void compare_targets(struct config_diff *d, const struct app_conf *was,
 		else if (order > 0)
 			add_element(d, now, "Targets", true, new_list[k]->text);
 		else
-			compare_weight(d, now, old_list[i], new_list[k]);
+			compare_target(d, now, old_list[i], new_list[k]);
 		i += order <= 0;
 		k += order >= 0;
 	}

@@ -11,6 +11,8 @@ static const struct key target_keys[] = {
 	{ "Address", read_address, .required = true, .must = "a string \"host:port\"" },
 	{ "Weight", read_uint, .offset = offsetof(struct target_conf, weight), .min = 1,
 	  .max = CONFIG_WEIGHT_MAX },
+	{ "MaxConnections", read_uint, .offset = offsetof(struct target_conf, max_connections),
+	  .max = UINT32_MAX },
 };
 
 const struct object_kind config_target_kind = {

@@ -56,6 +56,7 @@ static void write_targets(const struct app_conf *app, cJSON *out, const char *ke
 
 		cJSON_AddStringToObject(target, "Address", app->targets[i].text);
 		cJSON_AddNumberToObject(target, "Weight", app->targets[i].weight);
+		cJSON_AddNumberToObject(target, "MaxConnections", app->targets[i].max_connections);
 		cJSON_AddItemToArray(list, target);
 	}
 }

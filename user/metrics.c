@@ -254,6 +254,16 @@ static void put_limit(struct metrics *m, const struct app *app)
 		put_for_app(m, app, app->conf->max_connections);
 }
 
+static void put_queued(struct metrics *m, const struct app *app)
+{
+	put_for_app(m, app, waitq_count(&app->shared->queue));
+}
+
+static void put_queue_time(struct metrics *m, const struct app *app)
+{
+	metric_histogram(&m->text, &app->shared->queue_time, &connect_bounds, label_app, app);
+}
+
 static void put_failovers(struct metrics *m, const struct app *app)
 {
 	put_for_app(m, app, load(&app->shared->failovers));
@@ -336,6 +346,17 @@ static void put_backend_active(struct metrics *m, const struct app *app, const s
 	put_for_backend(m, app, b, atomic_load(&b->active));
 }
 
+/* A target without a limit has no sample. */
+static void put_backend_limits(struct metrics *m, const struct app *app)
+{
+	for (size_t i = 0; i < app->n_backends; i++) {
+		uint32_t max = app->conf->targets[i].max_connections;
+
+		if (max)
+			put_for_backend(m, app, app->backends[i], max);
+	}
+}
+
 static void put_connects(struct metrics *m, const struct app *app, const struct backend *b)
 {
 	put_for_backend(m, app, b, load(&b->connects));
@@ -401,9 +422,14 @@ static const struct family families[] = {
 	  .all = put_sockmap_memory },
 	{ "shunt_connections_accepted_total", METRIC_COUNTER, "Connections accepted.",
 	  .app = put_accepted },
-	{ "shunt_connections_active", METRIC_GAUGE, "Live connections.", .app = put_active },
+	{ "shunt_connections_active", METRIC_GAUGE, "Live connections, without those in the queue.",
+	  .app = put_active },
 	{ "shunt_connections_limit", METRIC_GAUGE, "MaxConnections of apps that have one.",
 	  .app = put_limit },
+	{ "shunt_connections_queued", METRIC_GAUGE,
+	  "Connections that wait for a place in the app or at a target.", .app = put_queued },
+	{ "shunt_queue_duration_seconds", METRIC_HISTOGRAM,
+	  "Time in the queue, of connections that got a place.", .app = put_queue_time },
 	{ "shunt_connections_closed_total", METRIC_COUNTER,
 	  "Connections that have ended, by why; \"done\" is an end in good order.",
 	  .app = put_closed },
@@ -425,6 +451,8 @@ static const struct family families[] = {
 	  .backend = put_order },
 	{ "shunt_backend_connections_active", METRIC_GAUGE,
 	  "Connections to the target, established or under way.", .backend = put_backend_active },
+	{ "shunt_backend_connections_limit", METRIC_GAUGE,
+	  "MaxConnections of targets that have one.", .app = put_backend_limits },
 	{ "shunt_backend_connects_total", METRIC_COUNTER, "Connects that succeeded.",
 	  .backend = put_connects },
 	{ "shunt_backend_connect_failures_total", METRIC_COUNTER, "Connects that failed.",

@@ -7,13 +7,14 @@
 
 #include "log.h"
 #include "net.h"
+#include "session_queue.h"
 
 /* Open files that are neither listeners, sessions nor pipes: stdio, epoll, events, name servers'
  * sockets, log, the admin socket, HTTP and their clients, a configuration, BPF maps and links. */
 #define FDS_RESERVED 129
-/* Its epoll and its mailbox; the rings of sockmap and of the wire, which have two each; the answers
- * of the settler. */
-#define FDS_PER_WORKER 7
+/* Its epoll, its mailbox and its desk; the rings of sockmap and of the wire, which have two each;
+ * the answers of the settler. */
+#define FDS_PER_WORKER 8
 /* Pipes are worth less than sessions: all of them together take at most this share of the open
  * files. */
 #define FDS_PIPE_SHARE 8
@@ -317,8 +318,11 @@ static void run_plan(struct errand *e, struct worker *w, size_t index)
 {
 	struct ports_plan *plan = container_of(e, struct ports_plan, errand);
 
-	for (size_t i = 0; i < plan->n_ops; i++)
+	for (size_t i = 0; i < plan->n_ops; i++) {
 		run_op(&plan->ops[i], w, index);
+		if (plan->ops[i].app)
+			session_queue_follow(&w->sessions, plan->ops[i].app);
+	}
 }
 
 static void end_plan(struct errand *e)

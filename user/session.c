@@ -11,6 +11,7 @@
 
 #include "net.h"
 #include "session_log.h"
+#include "session_queue.h"
 #include "session_target.h"
 
 #define SIDE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
@@ -18,8 +19,10 @@
 /* From each state, the states that may follow it. */
 #define TO(state) (1u << (state))
 static const unsigned int transitions[N_SESSION_STATES] = {
-	[SESSION_ACCEPTED] = TO(SESSION_CONNECTING) | TO(SESSION_CLOSED),
-	[SESSION_CONNECTING] = TO(SESSION_CONNECTING) | TO(SESSION_RELAYING) | TO(SESSION_CLOSED),
+	[SESSION_ACCEPTED] = TO(SESSION_QUEUED) | TO(SESSION_CONNECTING) | TO(SESSION_CLOSED),
+	[SESSION_QUEUED] = TO(SESSION_QUEUED) | TO(SESSION_CONNECTING) | TO(SESSION_CLOSED),
+	[SESSION_CONNECTING] = TO(SESSION_CONNECTING) | TO(SESSION_QUEUED) | TO(SESSION_RELAYING) |
+			       TO(SESSION_CLOSED),
 	[SESSION_RELAYING] = TO(SESSION_HALF_CLOSED) | TO(SESSION_CLOSED),
 	[SESSION_HALF_CLOSED] = TO(SESSION_CLOSED),
 };
@@ -44,6 +47,8 @@ static uint64_t timeout_ns(const struct session *s)
 	uint64_t idle = after_ms(s->active_ns, conf->idle_timeout_ms);
 
 	switch (s->state) {
+	case SESSION_QUEUED:
+		return after_ms(s->queued_ns, conf->queue_timeout_ms);
 	case SESSION_CONNECTING:
 		return after_ms(s->connecting_ns, conf->connect_timeout_ms);
 	case SESSION_RELAYING:
@@ -60,6 +65,8 @@ static uint64_t deadline_ns(const struct session *s)
 {
 	uint64_t timeout = timeout_ns(s);
 
+	if (s->look_at_ns)
+		return MIN(s->look_at_ns, timeout);
 	return s->pump_at_ns ? MIN(s->pump_at_ns, timeout) : timeout;
 }
 
@@ -120,11 +127,30 @@ static int start_connect(struct session *s)
 	return rc;
 }
 
+/* Is there a place for it in the app, and somewhere to connect to? */
+static enum target_search find_target(struct session *s)
+{
+	return session_queue_enter_app(s) ? session_target_next(s) : TARGET_FULL;
+}
+
+static void wait_for_place(struct session *s)
+{
+	enum close_reason refused;
+
+	if (!session_queue_wait(s, &refused)) {
+		session_close(s, refused);
+		return;
+	}
+	session_set_state(s, SESSION_QUEUED);
+	update_timer(s);
+}
+
 static void connect_next(struct session *s)
 {
 	struct side *backend = &s->relay.side[BACKEND];
+	enum target_search found;
 
-	while (session_target_next(s)) {
+	while ((found = find_target(s)) == TARGET_FOUND) {
 		int fd = start_connect(s), rc;
 
 		if (fd < 0 && is_local_shortage(-fd)) {
@@ -142,11 +168,21 @@ static void connect_next(struct session *s)
 			break;
 		}
 		session_set_state(s, SESSION_CONNECTING);
+		session_queue_leave(s);
 		s->connecting_ns = s->ctx->loop->now_ns;
 		update_timer(s);
 		return;
 	}
-	session_close(s, connect_failure_reason(s));
+	if (found == TARGET_FULL)
+		wait_for_place(s);
+	else
+		session_close(s, connect_failure_reason(s));
+}
+
+/* It is the first in the queue, and a place has come free. */
+static void on_turn(struct waiter *w)
+{
+	connect_next(container_of(w, struct session, waiter));
 }
 
 static void give_up_attempt(struct session *s)
@@ -334,8 +370,14 @@ static void on_timer(struct timer *t)
 		return;
 	note_activity(s);
 	idle_ns = now > s->active_ns ? now - s->active_ns : 0;
+	if (s->look_at_ns && s->look_at_ns <= now) {
+		s->look_at_ns = 0;
+		session_queue_kick(s);
+	}
 	if (deadline_ns(s) > now)
 		update_timer(s);
+	else if (s->state == SESSION_QUEUED)
+		session_close(s, CLOSE_QUEUE_TIMEOUT);
 	else if (s->state == SESSION_CONNECTING)
 		fail_over(s, ETIMEDOUT);
 	else if (s->state == SESSION_HALF_CLOSED && idle_ns >= after_ms(0, half_close_ms))
@@ -372,7 +414,6 @@ static void count_close(struct session *s, enum close_reason reason)
 	struct app_shared *app = s->app->shared;
 
 	atomic_fetch_add_explicit(&app->closed[reason], 1, memory_order_relaxed);
-	atomic_fetch_sub(&app->active, 1);
 	if (s->connected_ns)
 		buckets_add(&app->duration, &connection_bounds,
 			    s->ctx->loop->now_ns - s->opened_ns);
@@ -416,7 +457,7 @@ void session_close(struct session *s, enum close_reason reason)
 	close_side(s, CLIENT, reset);
 	close_side(s, BACKEND, reset);
 	relay_release(&s->relay);
-	session_target_leave(s);
+	session_queue_end(s);
 	timer_disarm(&ctx->loop->timers, &s->timer);
 	work_cancel(&s->pump);
 	list_del(&s->link);
@@ -446,6 +487,8 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 	timer_init(&s->timer, on_timer);
 	work_init(&s->pump, on_pump_again);
 	work_init(&s->destroy, on_destroy);
+	list_init(&s->queued_link);
+	waiter_init(&s->waiter, &ctx->desk, on_turn);
 	list_push(&ctx->sessions, &s->link);
 	ctx->n_sessions++;
 	return s;
@@ -454,7 +497,6 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
 		  const struct addr *listener)
 {
-	uint32_t limit = app->conf->max_connections;
 	struct session *s = session_new(ctx, app, client, listener);
 	int rc;
 
@@ -467,12 +509,10 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 		return;
 	}
 	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);
-	if (rc)
-		net_reset(fd);
-	if (atomic_fetch_add(&app->shared->active, 1) >= limit && limit)
-		session_close(s, CLOSE_MAX_CONNECTIONS);
-	else if (rc)
-		session_close(s, CLOSE_NO_RESOURCES);
-	else
+	if (!rc) {
 		connect_next(s);
+		return;
+	}
+	net_reset(fd);
+	session_close(s, CLOSE_NO_RESOURCES);
 }

@@ -3,9 +3,10 @@
  * A session: one client connection and the way it takes through the proxy.
  *
  *	ACCEPTED ──► CONNECTING ──► RELAYING ──► HALF_CLOSED ──► CLOSED
- *	    │          ▲    │           │                          ▲
- *	    │          └────┘ next one  └──── error, RST, ─────────┤
- *	    └───────────┴──── limit, no backend left, time ────────┘
+ *	  │    │     ▲  ▲  │   │        │                          ▲
+ *	  │    ▼     │  └──┘   │        └──── error, RST, ─────────┤
+ *	  │   QUEUED ┘ next one│                                   │
+ *	  └──────┴─────────────┴─ limit, no backend left, time ────┘
  *
  * It belongs to one worker and is touched by its thread alone. What it holds while nothing happens
  *is this struct and two sockets: no buffer, no pipe.
@@ -53,6 +54,8 @@ struct session_ctx {
 	uint64_t rng;
 	bool access_log;
 	struct list sessions;
+	struct list queued; /* those of them that wait */
+	struct waitq_desk desk;
 	size_t n_sessions;
 	/* Called when a session has given its fds back: somebody may be waiting for them to accept.
 	 */
@@ -63,6 +66,7 @@ struct session_ctx {
 
 enum session_state {
 	SESSION_ACCEPTED,
+	SESSION_QUEUED,
 	SESSION_CONNECTING,
 	SESSION_RELAYING,
 	SESSION_HALF_CLOSED,
@@ -76,6 +80,8 @@ struct session {
 	struct app *app;         /* a reference, which also keeps the backend */
 	struct backend *backend; /* the last one picked; NULL until then */
 	struct list link;
+	struct list queued_link;
+	struct waiter waiter; /* in the app's queue */
 	struct timer timer;
 	struct work pump, destroy;
 	struct addr client;
@@ -84,12 +90,15 @@ struct session {
 	struct endpoint_walk walk;
 	uint64_t *tried; /* a bit a backend; NULL: none has failed */
 	uint64_t opened_ns, connecting_ns, connected_ns, active_ns;
+	uint64_t queued_ns;     /* when it first had to wait; 0: it did not */
+	uint64_t look_at_ns;    /* waits as the first one: when it looks by itself; 0: not */
 	uint64_t pump_at_ns;    /* no edge will tell that it can go on; 0: an edge will */
 	uint64_t seen_moved;    /* relay.moved when activity was last looked at */
 	uint64_t counted[2];    /* of each direction's bytes, what its backend's counters have */
 	uint32_t attempts;      /* backends tried */
 	uint32_t picked;        /* the backend's number in the app */
 	int connect_error;      /* of the last attempt that failed: a positive errno, or 0 */
+	bool counts_in_app;     /* in app->shared->active */
 	bool counts_at_backend; /* in backend->active */
 	enum session_state state;
 };

@@ -20,10 +20,17 @@ static void enter_backend(struct session *s, uint32_t picked)
 	s->backend = b;
 	s->picked = picked;
 	s->counts_at_backend = true;
-	atomic_fetch_add(&b->active, 1);
 	backend_walk_begin(b, &s->walk);
 	if (s->attempts++)
 		atomic_fetch_add_explicit(&s->app->shared->failovers, 1, memory_order_relaxed);
+}
+
+void session_target_start_over(struct session *s)
+{
+	session_target_leave(s);
+	s->backend = NULL;
+	free(s->tried);
+	s->tried = NULL;
 }
 
 /* 0 or -ENOMEM. */
@@ -47,39 +54,53 @@ static bool walk_on(struct session *s, bool even_down)
 				 &s->endpoint);
 }
 
-static int pick_backend(struct session *s, bool even_down)
+/* One that has a place, which is taken; -1: there is none. */
+static int pick_backend(struct session *s, bool even_down, bool *met_full)
 {
+	const struct app *app = s->app;
 	struct pick p = {
 		.client = &s->client,
 		.tried = s->tried,
 		.even_down = even_down,
+		.met_full = met_full,
 		.now_ns = s->ctx->loop->now_ns,
 		.rng = &s->ctx->rng,
 	};
+	int i;
 
-	return s->app->balancer->pick(s->app, &p);
+	/* Others take places, too: then it is full, and the next pick passes it over. */
+	do
+		i = app->balancer->pick(s->app, &p);
+	while (i >= 0 &&
+	       !count_up_to(&app->backends[i]->active, app->conf->targets[i].max_connections));
+	return i;
 }
 
-bool session_target_next(struct session *s)
+enum target_search session_target_next(struct session *s)
 {
-	bool may_change = s->attempts <= s->app->conf->connect_retries;
+	bool may_change = s->attempts <= s->app->conf->connect_retries, met_full = false;
 	int i = -1;
 
 	if (s->backend && walk_on(s, false))
-		return true;
+		return TARGET_FOUND;
 	if (s->backend && mark_tried(s))
-		return false;
+		return TARGET_NONE;
 	if (may_change)
-		i = pick_backend(s, false);
+		i = pick_backend(s, false, &met_full);
+	if (i < 0 && met_full)
+		return TARGET_FULL;
 	if (i < 0 && s->backend && walk_on(s, true))
-		return true;
+		return TARGET_FOUND;
 	if (i < 0 && may_change)
-		i = pick_backend(s, true);
+		i = pick_backend(s, true, &met_full);
 	if (i < 0)
-		return false;
-	session_target_leave(s);
+		return met_full ? TARGET_FULL : TARGET_NONE;
+	if (s->counts_at_backend) {
+		session_target_leave(s);
+		waitq_kick(&s->app->shared->queue);
+	}
 	enter_backend(s, (uint32_t)i);
-	return walk_on(s, false) || walk_on(s, true);
+	return walk_on(s, false) || walk_on(s, true) ? TARGET_FOUND : TARGET_NONE;
 }
 
 bool session_target_none_enabled(const struct session *s)

@@ -8,12 +8,17 @@
 
 #include "session.h"
 
+enum target_search {
+	TARGET_FOUND,
+	TARGET_NONE, /* all have been tried */
+	TARGET_FULL, /* what could be tried is at its MaxConnections */
+};
+
 /*
  * The next place to connect to, in s->endpoint: another address of this backend, then another
  * backend. What is marked down comes only when nothing else is left, for a mark can be wrong.
- * False: all have been tried.
  */
-bool session_target_next(struct session *s);
+enum target_search session_target_next(struct session *s) must_check;
 
 /* Have operators taken all backends of its app out? */
 bool session_target_none_enabled(const struct session *s);
@@ -23,7 +28,9 @@ bool session_target_none_enabled(const struct session *s);
 void session_target_failed(struct session *s, int error);
 void session_target_answered(struct session *s);
 
-/* Its load at the backend ends. */
+/* Its load at the backend ends; whoever waits for that is still to be told. */
 void session_target_leave(struct session *s);
+/* Forgets which have been tried, and leaves the one that it is at. */
+void session_target_start_over(struct session *s);
 
 #endif

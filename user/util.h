@@ -7,6 +7,7 @@
 #define SHUNT_UTIL_H
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,6 +63,18 @@ static inline uint64_t rng_seed(uint64_t salt)
 	uint64_t seed = clock_ns() * 0x9e3779b97f4a7c15ull + salt * 0xbf58476d1ce4e5b9ull;
 
 	return seed ? seed : 1;
+}
+
+/* One more of at most `max` (0: no limit). False: there are as many, and at no moment were more. */
+static inline bool count_up_to(_Atomic uint32_t *n, uint32_t max)
+{
+	uint32_t now = atomic_load(n);
+
+	do {
+		if (max && now >= max)
+			return false;
+	} while (!atomic_compare_exchange_weak(n, &now, now + 1));
+	return true;
 }
 
 /* malloc and friends for what start-up or a reload needs: they end the process when memory is out. */

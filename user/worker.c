@@ -91,8 +91,12 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 		.on_cut = on_cut,
 	};
 	list_init(&w->sessions.sessions);
+	list_init(&w->sessions.queued);
 	listener_set_init(&w->listeners, &w->sessions);
 	rc = loop_init(&w->loop);
+	if (rc)
+		return rc;
+	rc = waitq_desk_open(&w->sessions.desk, &w->loop);
 	if (rc)
 		return rc;
 	rc = relay_pools_init(&w->sessions.pools, conf->max_buffers, conf->max_pipes);
@@ -127,6 +131,7 @@ void worker_close(struct worker *w)
 {
 	run_inbox(w);
 	listener_set_free(&w->listeners);
+	waitq_desk_close(&w->sessions.desk);
 	sockmap_share_close(&w->sessions.pools);
 	wire_share_close(&w->sessions.pools);
 	relay_pools_close(&w->sessions.pools);

@@ -15,6 +15,7 @@
 #define PICKS 20000
 
 static uint64_t rng;
+static bool met_full; /* by the last picks */
 
 static const uint64_t now_ns = 100 * NSEC_PER_SEC;
 
@@ -48,9 +49,12 @@ static struct app *open_app(const char *balancer, const uint32_t weights[N])
 static int pick(struct app *app, const char *client, uint64_t tried, bool even_down)
 {
 	struct addr a;
-	struct pick p = {
-		.client = &a, .tried = &tried, .even_down = even_down, .now_ns = now_ns, .rng = &rng
-	};
+	struct pick p = { .client = &a,
+			  .tried = &tried,
+			  .even_down = even_down,
+			  .met_full = &met_full,
+			  .now_ns = now_ns,
+			  .rng = &rng };
 
 	assert_int_equal(addr_parse_host(client, &a), 0);
 	return app->balancer->pick(app, &p);
@@ -186,6 +190,36 @@ static void only_candidates_are_picked(void **state)
 	app_put(app);
 }
 
+static void fill_up(struct app *app, size_t i)
+{
+	app->conf->targets[i].max_connections = 1;
+	atomic_store(&app->backends[i]->active, 1);
+}
+
+static void a_full_target_is_passed_over(void **state)
+{
+	static const uint32_t weights[N] = { 1, 1, 1, 1, 1 };
+	const struct fairness *f = *state;
+	struct app *app = open_app(f->balancer, weights);
+
+	fill_up(app, 0);
+	put_down(app, 1);
+	fill_up(app, 2);
+	fill_up(app, 4);
+	for (int k = 0; k < 300; k++)
+		assert_int_equal(pick(app, "10.1.1.1", 0, false), 3);
+	met_full = false;
+	assert_int_equal(pick(app, "10.1.1.1", 1u << 3, false), -1);
+	assert_true(met_full);
+	/* Not one that it can't have anyway. */
+	met_full = false;
+	assert_int_equal(pick(app, "10.1.1.1", 1u << 0 | 1u << 2 | 1u << 3 | 1u << 4, false), -1);
+	assert_false(met_full);
+	atomic_store(&app->backends[2]->active, 0);
+	assert_int_equal(pick(app, "10.1.1.1", 1u << 3, false), 2);
+	app_put(app);
+}
+
 /* A turn of a heavy backend does not come many times in a row. */
 static void round_robin_is_interleaved(void **state)
 {
@@ -288,6 +322,11 @@ int main(void)
 		FAIR(only_candidates_are_picked, "round_robin", false, 0),
 		FAIR(only_candidates_are_picked, "least_conn", false, 0),
 		FAIR(only_candidates_are_picked, "source_hash", false, 0),
+		FAIR(a_full_target_is_passed_over, "p2c", false, 0),
+		FAIR(a_full_target_is_passed_over, "random", false, 0),
+		FAIR(a_full_target_is_passed_over, "round_robin", false, 0),
+		FAIR(a_full_target_is_passed_over, "least_conn", false, 0),
+		FAIR(a_full_target_is_passed_over, "source_hash", false, 0),
 		FAIR(an_unresolved_backend_is_never_picked, "p2c", false, 0),
 		FAIR(an_unresolved_backend_is_never_picked, "round_robin", false, 0),
 		FAIR(an_unresolved_backend_is_never_picked, "least_conn", false, 0),

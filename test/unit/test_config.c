@@ -85,6 +85,9 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(app->half_close_timeout_ms, HALF_CLOSE_TIMEOUT_DEFAULT_MS);
 	assert_int_equal(app->keepalive_ms, KEEPALIVE_DEFAULT_MS);
 	assert_int_equal(app->max_connections, 0);
+	assert_int_equal(app->max_queue, 0);
+	assert_int_equal(app->queue_timeout_ms, QUEUE_TIMEOUT_DEFAULT_MS);
+	assert_int_equal(app->targets[0].max_connections, 0);
 	assert_int_equal(app->targets[0].weight, 1);
 	config_free(c);
 }
@@ -115,16 +118,16 @@ static void an_app_goes_before_defaults_and_these_before_what_is_built_in(void *
 
 static void everything_lands_in_its_field(void **state)
 {
-	struct config *c =
-		parsed("\xef\xbb\xbf{'Engine':'splice','Workers':3,'DrainTimeout':'1.5m',"
-		       "'Log':{"
-		       "'Level':'debug','Format':'json','Output':'syslog','Access':false},"
-		       "'Sockmap':{'Flows':7,'BacklogKiB':64},'Admin':{'Socket':'/s'},"
-		       "'Apps':[{'Name':'\\u00e4 b','Ports':[9,'3-5',1e1,'7-7'],'Targets':["
-		       "{'Weight':256,'Address':'[::1]:80'},'Host.example:65535'],"
-		       "'Balance':'random','Engine':'copy','ConnectTimeout':'1ms',"
-		       "'ConnectRetries':0,'IdleTimeout':'0','HalfCloseTimeout':'0s',"
-		       "'KeepAlive':'9h','MaxConnections':4294967295}]}");
+	struct config *c = parsed(
+		"\xef\xbb\xbf{'Engine':'splice','Workers':3,'DrainTimeout':'1.5m',"
+		"'Log':{"
+		"'Level':'debug','Format':'json','Output':'syslog','Access':false},"
+		"'Sockmap':{'Flows':7,'BacklogKiB':64},'Admin':{'Socket':'/s'},"
+		"'Apps':[{'Name':'\\u00e4 b','Ports':[9,'3-5',1e1,'7-7'],'Targets':["
+		"{'Weight':256,'Address':'[::1]:80','MaxConnections':6},'Host.example:65535'],"
+		"'Balance':'random','Engine':'copy','ConnectTimeout':'1ms',"
+		"'ConnectRetries':0,'IdleTimeout':'0','HalfCloseTimeout':'0s',"
+		"'KeepAlive':'9h','MaxConnections':4294967295,'MaxQueue':5,'QueueTimeout':'4s'}]}");
 	static const uint16_t ports[] = { 9, 3, 4, 5, 10, 7 };
 	const struct app_conf *app = &c->apps[0];
 	char text[ADDR_TEXT_MAX];
@@ -159,6 +162,9 @@ static void everything_lands_in_its_field(void **state)
 	assert_int_equal(app->half_close_timeout_ms, 0);
 	assert_int_equal(app->keepalive_ms, 9 * 3600 * 1000);
 	assert_int_equal(app->max_connections, UINT32_MAX);
+	assert_int_equal(app->max_queue, 5);
+	assert_int_equal(app->queue_timeout_ms, 4000);
+	assert_int_equal(app->targets[0].max_connections, 6);
 	config_free(c);
 }
 

@@ -31,6 +31,8 @@ type told struct {
 	ToBackend int64  `json:"bytes_to_backend"`
 	ToClient  int64  `json:"bytes_to_client"`
 	Sessions  int    `json:"sessions"`
+	Active    int    `json:"active"`
+	Queued    int    `json:"queued"`
 	Accepted  int    `json:"accepted"`
 	Change    string `json:"change"`
 	Key       string `json:"key"`

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "session_queue.h"
+
+#include "session_target.h"
+
+/*
+ * The first one in the queue looks by itself so often: a target whose mark as down has run out, or
+ * whose check has succeeded, tells nobody.
+ */
+#define LOOK_MS 100
+
+void session_queue_kick(struct session *s)
+{
+	waitq_kick(&s->app->shared->queue);
+}
+
+bool session_queue_enter_app(struct session *s)
+{
+	struct app_shared *app = s->app->shared;
+
+	if (s->counts_in_app)
+		return true;
+	if (!s->waiter.queue && waitq_count(&app->queue))
+		return false;
+	s->counts_in_app = count_up_to(&app->active, s->app->conf->max_connections);
+	return s->counts_in_app;
+}
+
+static void leave_app(struct session *s)
+{
+	if (s->counts_in_app)
+		atomic_fetch_sub(&s->app->shared->active, 1);
+	s->counts_in_app = false;
+}
+
+bool session_queue_wait(struct session *s, enum close_reason *refused)
+{
+	uint64_t now_ns = s->ctx->loop->now_ns;
+	uint32_t max = s->app->conf->max_queue;
+
+	session_target_start_over(s);
+	leave_app(s);
+	if (s->waiter.queue) {
+		s->look_at_ns = now_ns + LOOK_MS * NSEC_PER_MSEC;
+		waitq_stay(&s->waiter);
+		return true;
+	}
+	if (!waitq_join(&s->app->shared->queue, &s->waiter, max)) {
+		*refused = max ? CLOSE_QUEUE_FULL : CLOSE_MAX_CONNECTIONS;
+		return false;
+	}
+	list_append(&s->ctx->queued, &s->queued_link);
+	if (!s->queued_ns)
+		s->queued_ns = now_ns;
+	/* If it comes from a target that failed, it has given a place back. */
+	session_queue_kick(s);
+	return true;
+}
+
+static void stop_waiting(struct session *s)
+{
+	list_del(&s->queued_link);
+	waitq_leave(&s->waiter);
+	s->look_at_ns = 0;
+}
+
+void session_queue_leave(struct session *s)
+{
+	if (!s->waiter.queue)
+		return;
+	stop_waiting(s);
+	buckets_add(&s->app->shared->queue_time, &connect_bounds,
+		    s->ctx->loop->now_ns - s->queued_ns);
+}
+
+void session_queue_end(struct session *s)
+{
+	bool had_place = s->counts_in_app || s->counts_at_backend;
+
+	session_target_leave(s);
+	leave_app(s);
+	stop_waiting(s);
+	if (had_place)
+		session_queue_kick(s);
+}
+
+void session_queue_follow(struct session_ctx *ctx, struct app *now)
+{
+	list_for_each(e, &ctx->queued) {
+		struct session *s = list_entry(e, struct session, queued_link);
+		struct app *was = s->app;
+
+		if (was == now || was->shared != now->shared)
+			continue;
+		s->app = app_get(now);
+		app_put(was);
+	}
+	waitq_kick(&now->shared->queue);
+}
