@@ -149,9 +149,10 @@ struct engine {
 
 	/*
 	 * Only of an engine that joins before the first byte. `fd` is a socket for the backend that
-	 * is not connected yet. From then on no byte of the relay reaches a socket until join() or
-	 * withdraw(); unless it sees that it can't, and sets r->joiner to NULL with the directions'
-	 * reasons. Again for each further backend that is tried.
+	 * is not connected yet; -1: there is none yet, only the client's. From then on no byte of
+	 * the relay reaches a socket until join() or withdraw(); unless it sees that it can't, and
+	 * sets r->joiner to NULL with the directions' reasons. Again for each further backend that
+	 * is tried.
 	 */
 	void (*prepare)(struct relay *r, int fd);
 	/* The relay will not be joined: what was kept from the sockets goes to them. */
@@ -192,7 +193,8 @@ void relay_pools_close(struct relay_pools *p); /* takes a zeroed one, too */
  */
 void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine,
 		bool may_wire);
-/* A socket for the backend was made, and is not connected yet. */
+/* There is a client; and, again, a socket for the backend was made and is not connected yet (-1:
+ * not so far). */
 void relay_prepare(struct relay *r, int fd);
 /* Both sides are connected, and nothing was read or written yet. */
 void relay_begin(struct relay *r);

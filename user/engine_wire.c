@@ -140,7 +140,7 @@ static void wire_prepare(struct relay *r, int fd)
 
 	if (!j)
 		r->joint = j = joint_new(r);
-	if (!j)
+	if (!j || fd < 0)
 		return;
 	mss = (int)MAX(j->client_mss, MSS_MIN);
 	if (j->client_mss)
@@ -151,12 +151,13 @@ static void wire_prepare(struct relay *r, int fd)
 
 static void wire_withdraw(struct relay *r)
 {
-	struct wire *w = r->pools->wire->wire;
 	struct joint *j = joint_of(r);
 	struct wire_tuple backend;
+	struct wire *w;
 
 	if (!j)
 		return;
+	w = r->pools->wire->wire;
 	if (j->is_promotion) { /* it is in a list, or the settler has it */
 		j->relay = NULL;
 		r->joint = NULL;

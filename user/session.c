@@ -510,6 +510,7 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 	}
 	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);
 	if (!rc) {
+		relay_prepare(&s->relay, -1);
 		connect_next(s);
 		return;
 	}

@@ -51,6 +51,9 @@ type told struct {
 		Forwarded int64 `json:"forwarded"`
 		ICMP      int64 `json:"icmp_forwarded"`
 	} `json:"wire_packets"`
+	Parked struct {
+		Bytes int64 `json:"bytes"`
+	} `json:"wire_parked"`
 }
 
 // shunt asks the daemon by a command of its own and returns the rows of the answer.

@@ -93,6 +93,9 @@ func queueLeft(e *env) {
 	e.ended(silent, "client_reset")
 	e.ended(spoke.Conn, "client_reset")
 	e.waiting(0)
+	if parked := e.shunt("status")[0].Parked.Bytes; parked > 0 {
+		e.Failf("%d bytes of clients that are gone are still kept for the wire", parked)
+	}
 	last := e.wait(1, 1000)
 	e.Must(held.Close())
 	e.answered(last)
