@@ -101,6 +101,8 @@ static const struct key app_keys[] = {
 	  .max = UINT32_MAX },
 	{ "QueueTimeout", DURATION(1, DURATION_MAX_MS),
 	  .offset = offsetof(struct app_conf, queue_timeout_ms) },
+	{ "Backlog", read_uint, .offset = offsetof(struct app_conf, backlog), .min = 1,
+	  .max = BACKLOG_MAX },
 };
 
 static const struct key log_keys[] = {
@@ -363,6 +365,7 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.keepalive_ms = KEEPALIVE_DEFAULT_MS,
 		.health = HEALTH_CONF_DEFAULT,
 		.queue_timeout_ms = QUEUE_TIMEOUT_DEFAULT_MS,
+		.backlog = BACKLOG_DEFAULT,
 	};
 }
 

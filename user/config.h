@@ -39,6 +39,8 @@
 #define HEALTH_STREAK_MAX 100
 #define HEALTH_BYTES_MAX 255
 #define QUEUE_TIMEOUT_DEFAULT_MS 5000
+#define BACKLOG_DEFAULT 4096
+#define BACKLOG_MAX 65535
 #define SOCKMAP_FLOWS_DEFAULT 16384
 #define SOCKMAP_BACKLOG_DEFAULT_KIB 1024
 #define WIRE_FLOWS_DEFAULT 32768
@@ -110,6 +112,7 @@ struct app_conf {
 	enum on_down on_down;
 	uint32_t max_queue;             /* connections that may wait for a limit */
 	uint32_t queue_timeout_ms;
+	uint32_t backlog; /* of each listening socket; the kernel cuts it to net.core.somaxconn */
 };
 
 /* What becomes of flows on the wire when the daemon is told to stop. */

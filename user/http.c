@@ -259,7 +259,7 @@ static int start(struct http *h, const struct addr *at)
 	fd = net_bind(at, 0, false);
 	if (fd < 0)
 		return fd;
-	rc = net_listen(fd);
+	rc = net_listen(fd, NET_BACKLOG);
 	if (!rc)
 		return start_daemon(h, fd);
 	close(fd);

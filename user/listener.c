@@ -150,6 +150,15 @@ struct listener *listener_new(int fd, const struct addr *at, uint32_t keepalive_
 	return l;
 }
 
+int listener_listen(struct listener *l, uint32_t backlog)
+{
+	int rc = net_listen(l->fd, backlog);
+
+	if (!rc)
+		l->backlog = backlog;
+	return rc;
+}
+
 int listener_open(struct listener *l, struct listener_set *set, struct app *app)
 {
 	int rc = loop_add(set->ctx->loop, &l->watch, l->fd, EPOLLIN | EPOLLET);
@@ -164,17 +173,19 @@ int listener_open(struct listener *l, struct listener_set *set, struct app *app)
 
 void listener_change_app(struct listener *l, struct app *app)
 {
-	uint32_t keepalive_ms = app->conf->keepalive_ms;
+	uint32_t keepalive_ms = app->conf->keepalive_ms, backlog = app->conf->backlog;
 
 	app_put(l->app);
 	l->app = app_get(app);
-	if (keepalive_ms == l->keepalive_ms)
-		return;
-	if (net_set_keepalive(l->fd, keepalive_ms))
+	if (keepalive_ms != l->keepalive_ms && net_set_keepalive(l->fd, keepalive_ms))
 		log_warning("a listening socket of app \"%s\" keeps its old KeepAlive: %m",
 			    app->conf->name);
 	else
 		l->keepalive_ms = keepalive_ms;
+	/* On a socket that listens it changes the bound, and nothing that waits is lost. */
+	if (backlog != l->backlog && listener_listen(l, backlog))
+		log_warning("a listening socket of app \"%s\" keeps its old Backlog: %m",
+			    app->conf->name);
 }
 
 void listener_empty(struct listener *l)

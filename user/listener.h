@@ -34,6 +34,7 @@ struct listener {
 	struct addr at;
 	int fd;
 	uint32_t keepalive_ms; /* that the socket is set to */
+	uint32_t backlog;      /* likewise, once it listens */
 };
 
 struct listener_set {
@@ -51,6 +52,8 @@ struct listener_set {
  */
 struct listener *listener_new(int fd, const struct addr *at, uint32_t keepalive_ms,
 			      struct fd_budget *fds) must_check;
+/* From now on clients may connect, up to `backlog` of them before they are accepted. 0 or -errno. */
+int listener_listen(struct listener *l, uint32_t backlog) must_check;
 /* Begins to accept for `app`; the socket listens. 0 or -errno: then it is still to be closed. */
 int listener_open(struct listener *l, struct listener_set *set, struct app *app) must_check;
 /* Connections that have not been accepted yet, and all to come, are for this app. */

@@ -126,7 +126,7 @@ static int server_open(struct server *s, const struct load_server_conf *conf, bo
 	s->listener = net_bind(&conf->at, 0, shared);
 	if (s->listener < 0)
 		return s->listener;
-	rc = net_listen(s->listener);
+	rc = net_listen(s->listener, NET_BACKLOG);
 	if (!rc && watch(s->epoll_fd, s->listener, EPOLLIN, NULL))
 		rc = -errno;
 	return rc;

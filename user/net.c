@@ -71,9 +71,9 @@ int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared)
 	return rc;
 }
 
-int net_listen(int fd)
+int net_listen(int fd, uint32_t backlog)
 {
-	return listen(fd, NET_BACKLOG) ? -errno : 0;
+	return listen(fd, (int)backlog) ? -errno : 0;
 }
 
 int net_accept(int listener, struct addr *peer)

@@ -13,9 +13,10 @@
 #include "addr.h"
 #include "util.h"
 
-#define NET_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 #define NET_KEEPALIVE_PROBES 3
 #define NET_KEEPALIVE_INTERVAL_S 10
+#define NET_BACKLOG                                                                                \
+	4096 /* of those that nobody has given one; the kernel cuts it to its own limit */
 
 /*
  * A bound TCP socket, not yet listening. The first one of an address is bound without SO_REUSEPORT,
@@ -24,7 +25,8 @@
  * net_open(). Returns the fd or -errno.
  */
 int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared) must_check;
-int net_listen(int fd) must_check;
+/* Listens, or changes the backlog of one that does. 0 or -errno. */
+int net_listen(int fd, uint32_t backlog) must_check;
 /* Of a socket, or of what a listener will accept; 0: none. 0 or -errno. */
 int net_set_keepalive(int fd, uint32_t keepalive_ms) must_check;
 

@@ -230,7 +230,7 @@ static int open_missing(struct ports_plan *plan)
 	for (size_t k = n * first_new; !result && k < n * plan->n_ops; k++) {
 		const struct port_op *op = &plan->ops[k / n];
 
-		result = net_listen(op->listeners[k % n]->fd);
+		result = listener_listen(op->listeners[k % n], op->app->conf->backlog);
 		if (result)
 			complain(plan, op->app, &op->listeners[k % n]->at, -result);
 	}

@@ -64,7 +64,7 @@ static int socket_in(struct probe_flow *f, int place, const struct addr *a, bool
 	if (!rc)
 		fd = listens ? net_bind(a, 0, false) : net_open(a, 0);
 	if (fd >= 0 && listens)
-		rc = net_listen(fd);
+		rc = net_listen(fd, NET_BACKLOG);
 	if (!rc)
 		rc = probe_net_enter(f->net, PROXY);
 	if (rc && fd >= 0)

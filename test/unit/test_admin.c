@@ -519,7 +519,7 @@ static int listening_socket(struct addr *at)
 	assert_int_equal(addr_parse_host("127.0.0.1", at), 0);
 	fd = net_bind(at, 0, false);
 	assert_true(fd >= 0);
-	assert_int_equal(net_listen(fd), 0);
+	assert_int_equal(net_listen(fd, NET_BACKLOG), 0);
 	assert_return_code(getsockname(fd, &at->sa, &len), errno);
 	return fd;
 }

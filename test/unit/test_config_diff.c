@@ -82,6 +82,7 @@ static const struct {
 	{ "Apps[]", "MaxQueue", OF_APP("'MaxQueue':7"), "changed a MaxQueue 0 -> 7" },
 	{ "Apps[]", "QueueTimeout", OF_APP("'QueueTimeout':'1s'"),
 	  "changed a QueueTimeout 5s -> 1s" },
+	{ "Apps[]", "Backlog", OF_APP("'Backlog':7"), "changed a Backlog 4096 -> 7" },
 	{ "Apps[].Targets[]", "Weight",
 	  "{'Apps':[{'Name':'a','Ports':[1],'Targets':[{'Address':'h:1','Weight':9}]}]}",
 	  "changed a Targets[h:1].Weight 1 -> 9" },

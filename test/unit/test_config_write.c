@@ -28,7 +28,8 @@ static const char everything[] =
 	"\"HalfCloseTimeout\":\"90m\",\"KeepAlive\":\"7s\",\"MaxConnections\":4294967295,"
 	"\"HealthCheck\":{\"Interval\":\"1s\",\"Timeout\":\"50ms\",\"Rise\":1,\"Fall\":100,"
 	"\"Port\":81,\"Send\":\"\\\\x00A\\\\\\\\\\\\x0d\",\"Expect\":\"+\\\"\"},"
-	"\"SlowStart\":\"30s\",\"OnDown\":\"close\",\"MaxQueue\":8,\"QueueTimeout\":\"3s\"}]}";
+	"\"SlowStart\":\"30s\",\"OnDown\":\"close\",\"MaxQueue\":8,\"QueueTimeout\":\"3s\","
+	"\"Backlog\":77}]}";
 
 static struct config *parse(const char *text)
 {

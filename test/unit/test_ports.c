@@ -65,7 +65,7 @@ static unsigned int some_port(int *fd)
 	assert_int_equal(addr_parse_host("127.0.0.1", &a), 0);
 	s = net_bind(&a, 0, false);
 	assert_true(s >= 0);
-	assert_int_equal(net_listen(s), 0);
+	assert_int_equal(net_listen(s, NET_BACKLOG), 0);
 	assert_return_code(getsockname(s, &a.sa, &len), errno);
 	if (fd)
 		*fd = s;
