@@ -40,6 +40,7 @@ struct admin_context {
 	struct reload *reload; /* NULL: it can't be asked to */
 	struct workers *workers;
 	const struct fd_budget *fds;
+	const struct admission *admission;
 	const struct sockmap *sockmap; /* NULL: the engine is off */
 	const struct wiring *wiring;   /* likewise */
 	const struct health *health;   /* NULL: none */

@@ -178,6 +178,7 @@ static void put_refused(cJSON *row, const struct admin_context *c)
 bool admin_row_status(struct admin_request *r, cJSON *row)
 {
 	const struct admin_context *c = r->context;
+	uint64_t fds_left = (uint64_t)MAX(atomic_load(&c->fds->left), 0);
 	struct app_shared totals = { 0 };
 
 	if (r->at++)
@@ -198,7 +199,9 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	put_sockmap(row, c);
 	put_wire(row, c);
 	put_refused(row, c);
-	put_u64(row, "fds_left", (uint64_t)MAX(atomic_load(&c->fds->left), 0));
+	put_u64(row, "max_connections", atomic_load(&c->admission->max_connections));
+	put_u64(row, "fds_left", fds_left);
+	put_u64(row, "room", MIN(fds_left / SESSION_FDS, admission_left(c->admission)));
 	return true;
 }
 

@@ -137,7 +137,7 @@ static void add_status(struct table *t, const cJSON *row)
 		print_counts(cJSON_GetObjectItemCaseSensitive(row, "join_refused"));
 	}
 	printf("Room        for %llu more connections\n\n",
-	       (unsigned long long)client_number(row, "fds_left") / 2);
+	       (unsigned long long)client_number(row, "room"));
 	cJSON_ArrayForEach(engine, cJSON_GetObjectItemCaseSensitive(row, "engines"))
 	{
 		add_text(t, engine, "engine");

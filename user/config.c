@@ -149,6 +149,8 @@ static const struct key root_keys[] = {
 	  .max = CONFIG_WORKERS_MAX },
 	{ "DrainTimeout", DURATION(0, DURATION_MAX_MS),
 	  .offset = offsetof(struct config, drain_timeout_ms), .live = true },
+	{ "MaxConnections", read_uint, .offset = offsetof(struct config, max_connections),
+	  .max = UINT32_MAX, .live = true },
 	{ "Log", read_log, .must = "an object" },
 	{ "Sockmap", read_sockmap, .must = "an object" },
 	{ "Wire", read_wire, .must = "an object" },

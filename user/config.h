@@ -133,6 +133,7 @@ struct config {
 	const char *engine;
 	uint32_t workers;             /* 0: one a core */
 	uint32_t drain_timeout_ms;    /* 0: no limit */
+	uint32_t max_connections;     /* of all apps together; 0: no limit */
 	uint32_t sockmap_flows;       /* that it has room for, in all workers together */
 	uint32_t sockmap_backlog_kib; /* of one direction, in no socket's account */
 	struct wire_conf_keys wire;

@@ -6,7 +6,7 @@
 #include "log.h"
 #include "net.h"
 
-enum accept_result { ACCEPT_EMPTY, ACCEPT_BATCH_FULL, ACCEPT_NO_FDS };
+enum accept_result { ACCEPT_EMPTY, ACCEPT_BATCH_FULL, ACCEPT_NO_FDS, ACCEPT_AT_LIMIT };
 
 /* Errors that concern the one connection, which is gone: the next one is looked at (accept(2),
  * "Error handling"). */
@@ -29,22 +29,36 @@ static bool is_connection_error(int error)
 	}
 }
 
+/* What a connection needs before it may be accepted. */
+static enum accept_result take_place(const struct session_ctx *ctx)
+{
+	if (!fd_budget_take(ctx->fds, SESSION_FDS))
+		return ACCEPT_NO_FDS;
+	if (admission_take(ctx->admission))
+		return ACCEPT_EMPTY;
+	fd_budget_give(ctx->fds, SESSION_FDS);
+	return ACCEPT_AT_LIMIT;
+}
+
 static enum accept_result accept_batch(struct listener *l)
 {
 	struct session_ctx *ctx = l->set->ctx;
 
 	for (int n = 0; n < LISTENER_BATCH; n++) {
+		enum accept_result place = take_place(ctx);
 		struct addr client;
 		int fd;
 
-		if (!fd_budget_take(ctx->fds, SESSION_FDS))
-			return ACCEPT_NO_FDS;
+		if (place != ACCEPT_EMPTY)
+			return place;
 		fd = net_accept(l->watch.fd, &client);
 		if (fd >= 0) {
+			l->set->accepted++;
 			session_open(ctx, l->app, fd, &client, &l->at);
 			continue;
 		}
 		fd_budget_give(ctx->fds, SESSION_FDS);
+		admission_give(ctx->admission);
 		if (fd == -EAGAIN)
 			return ACCEPT_EMPTY;
 		if (!is_connection_error(-fd))
@@ -53,7 +67,7 @@ static enum accept_result accept_batch(struct listener *l)
 	return ACCEPT_BATCH_FULL;
 }
 
-static void pause_accept(struct listener *l)
+static void pause_accept(struct listener *l, const char *why)
 {
 	struct listener_set *set = l->set;
 	uint64_t now = set->ctx->loop->now_ns;
@@ -61,14 +75,21 @@ static void pause_accept(struct listener *l)
 	/* At the limit this happens with every connection that ends: once in a while is enough to
 	 * say it. */
 	if (now >= set->next_warning_ns) {
-		log_warning("no file descriptors are left: accepting waits until connections end; "
-			    "a higher limit (LimitNOFILE, ulimit -n) would allow more of them");
+		log_warning("%s", why);
 		set->next_warning_ns = now + LISTENER_WARNING_MS * NSEC_PER_MSEC;
 	}
 	if (list_empty(&l->paused))
 		list_append(&set->paused, &l->paused);
 	if (!timer_armed(&set->retry))
 		loop_arm_in(set->ctx->loop, &set->retry, LISTENER_RETRY_MS * NSEC_PER_MSEC);
+}
+
+/* The queue needs no bound, since there is one set a worker: joining can't fail, and if it did the
+ * retry would help. */
+static void wait_for_place(struct listener_set *set)
+{
+	if (set->waiter.queue || waitq_join(&set->ctx->admission->queue, &set->waiter, UINT32_MAX))
+		return;
 }
 
 static void accept_some(struct listener *l)
@@ -80,7 +101,14 @@ static void accept_some(struct listener *l)
 		loop_again(l->set->ctx->loop, &l->more);
 		break;
 	case ACCEPT_NO_FDS:
-		pause_accept(l);
+		pause_accept(l, "no file descriptors are left: accepting waits until connections "
+				"end; a higher limit (LimitNOFILE, ulimit -n) would allow more of "
+				"them");
+		break;
+	case ACCEPT_AT_LIMIT:
+		pause_accept(l, "the daemon's MaxConnections is reached: accepting waits until "
+				"connections end");
+		wait_for_place(l->set);
 		break;
 	}
 }
@@ -130,6 +158,22 @@ static void on_resume(struct work *w)
 static void on_retry(struct timer *t)
 {
 	resume(container_of(t, struct listener_set, retry));
+}
+
+/* Its turn to accept. If it did, and has more, the others come first. */
+static void on_turn(struct waiter *w)
+{
+	struct listener_set *set = container_of(w, struct listener_set, waiter);
+	uint64_t before = set->accepted;
+
+	resume(set);
+	if (!list_empty(&set->paused) && set->accepted == before) {
+		waitq_stay(w);
+		return;
+	}
+	waitq_leave(w);
+	if (!list_empty(&set->paused))
+		wait_for_place(set);
 }
 
 struct listener *listener_new(int fd, const struct addr *at, uint32_t keepalive_ms,
@@ -214,6 +258,7 @@ void listener_set_init(struct listener_set *set, struct session_ctx *ctx)
 	list_init(&set->paused);
 	timer_init(&set->retry, on_retry);
 	work_init(&set->resume, on_resume);
+	waiter_init(&set->waiter, &ctx->desk, on_turn);
 }
 
 void listener_set_fds_came_back(struct listener_set *set)
@@ -233,6 +278,7 @@ static void close_all(struct listener_set *set, bool empty)
 	}
 	timer_disarm(&set->ctx->loop->timers, &set->retry);
 	work_cancel(&set->resume);
+	waitq_leave(&set->waiter);
 }
 
 void listener_set_close(struct listener_set *set)

@@ -3,7 +3,9 @@
  * The listening sockets of one worker. Each is edge-triggered and emptied at each edge, so that
  * when there are no fds left accept can simply pause: the connections wait in the kernel's queue,
  * nothing spins, and the listeners that owe an accept are remembered and resumed when a session has
- * given its fds back, or after LISTENER_RETRY_MS (the fds may have come back elsewhere).
+ * given its fds back, or after LISTENER_RETRY_MS (the fds may have come back elsewhere). At the
+ * daemon's MaxConnections it is the same, but for one thing: there is a queue, of sets, from which
+ * the first is called when a connection has ended, on whichever worker.
  *
  * A listener is made anywhere, and from listener_open() on belongs to its worker's thread. It holds
  * a reference to the app that its connections are for, which a reload may change under it.
@@ -43,6 +45,8 @@ struct listener_set {
 	struct list paused;
 	struct timer retry;
 	struct work resume;
+	struct waiter waiter; /* for a place below MaxConnections */
+	uint64_t accepted;    /* so far */
 	uint64_t next_warning_ns;
 };
 

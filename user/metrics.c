@@ -65,6 +65,20 @@ static void put_free_fds(struct metrics *m)
 	put(m, (uint64_t)MAX(atomic_load(&m->context->fds->left), 0));
 }
 
+static void put_connections(struct metrics *m)
+{
+	put(m, atomic_load(&m->context->admission->connections));
+}
+
+/* None: no limit. */
+static void put_max_connections(struct metrics *m)
+{
+	uint32_t max = atomic_load(&m->context->admission->max_connections);
+
+	if (max)
+		put(m, max);
+}
+
 static void begin_worker(struct metrics *m, size_t i)
 {
 	char index[24];
@@ -386,6 +400,11 @@ static const struct family families[] = {
 	{ "shunt_connection_fds_free", METRIC_GAUGE,
 	  "File descriptors that are left for connections, which need two each.",
 	  .all = put_free_fds },
+	{ "shunt_connections", METRIC_GAUGE,
+	  "Connections that are accepted and not closed, those in queues included.",
+	  .all = put_connections },
+	{ "shunt_max_connections", METRIC_GAUGE, "MaxConnections of the daemon, if it has one.",
+	  .all = put_max_connections },
 	{ "shunt_log_lines_lost_total", METRIC_COUNTER,
 	  "Log lines that were dropped because the log's reader was too slow.",
 	  .all = put_lost_lines },

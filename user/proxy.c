@@ -33,6 +33,7 @@ struct proxy {
 	struct names *names;
 	struct reload *reload;
 	struct fd_budget fds;
+	struct admission admission;
 	struct proxy_engines engines;
 	struct cutter cutter;
 	struct health *health;
@@ -88,11 +89,13 @@ static int init_workers(struct proxy *p)
 	struct worker_conf conf = {
 		.max_buffers = BUFFERS_PER_WORKER,
 		.fds = &p->fds,
+		.admission = &p->admission,
 		.access_log = p->config->access_log,
 		.cut_fd = p->cutter.bell.fd,
 	};
 	int rc = ports_plan_fds(ports_count(p->config), n, &conf.max_pipes, &p->fds);
 
+	admission_init(&p->admission, p->config->max_connections);
 	return rc ? rc : workers_init(&p->workers, n, &conf);
 }
 
@@ -364,6 +367,7 @@ static int open_admin(struct proxy *p)
 		.reload = p->reload,
 		.workers = &p->workers,
 		.fds = &p->fds,
+		.admission = &p->admission,
 		.sockmap = p->engines.sockmap,
 		.wiring = p->engines.wiring,
 		.health = p->health,
@@ -425,6 +429,7 @@ static int open_reload(struct proxy *p)
 		.ports = &p->ports,
 		.workers = &p->workers,
 		.fds = &p->fds,
+		.admission = &p->admission,
 		.engine_runs = engine_runs,
 		.switched = follow_soon,
 		.arg = p,
@@ -503,6 +508,7 @@ static void finish(struct proxy *p)
 	health_free(p->health);
 	workers_close(&p->workers);
 	cutter_close(&p->cutter);
+	admission_destroy(&p->admission);
 	admin_close(p->admin);
 	http_close(p->http);
 	proxy_engines_close(&p->engines, !p->workers.draining || leaves_wire(p));

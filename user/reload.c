@@ -261,6 +261,7 @@ static void adopt_config(struct reload *r)
 	config_adopt_live(c, r->next);
 	config_free(r->next);
 	r->next = NULL;
+	admission_change(r->c.admission, c->max_connections);
 	/* Only then: what an operator has set otherwise stays. */
 	if (log.level != c->log.level || log.format != c->log.format || log.output != c->log.output)
 		configure_log(&c->log);

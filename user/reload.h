@@ -38,6 +38,7 @@ struct reload_context {
 	struct ports *ports;
 	struct workers *workers;
 	struct fd_budget *fds;
+	struct admission *admission;
 	/* Has the daemon started it? An engine that runs in the kernel it has, or not. */
 	bool (*engine_runs)(void *arg, const struct engine *engine);
 	/* What runs is another list of apps now. */

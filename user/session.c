@@ -443,6 +443,13 @@ static void on_destroy(struct work *w)
 	free(s);
 }
 
+/* What was taken for it before it was accepted. */
+static void give_back(struct session_ctx *ctx)
+{
+	fd_budget_give(ctx->fds, SESSION_FDS);
+	admission_give(ctx->admission);
+}
+
 void session_close(struct session *s, enum close_reason reason)
 {
 	struct session_ctx *ctx = s->ctx;
@@ -462,7 +469,7 @@ void session_close(struct session *s, enum close_reason reason)
 	work_cancel(&s->pump);
 	list_del(&s->link);
 	ctx->n_sessions--;
-	fd_budget_give(ctx->fds, SESSION_FDS);
+	give_back(ctx);
 	loop_defer(ctx->loop, &s->destroy);
 	ctx->on_closed(ctx);
 }
@@ -505,7 +512,7 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 		atomic_fetch_add_explicit(&app->shared->closed[CLOSE_NO_RESOURCES], 1,
 					  memory_order_relaxed);
 		net_reset(fd);
-		fd_budget_give(ctx->fds, SESSION_FDS);
+		give_back(ctx);
 		return;
 	}
 	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);

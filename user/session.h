@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admission.h"
 #include "app.h"
 #include "engine.h"
 #include "loop.h"
@@ -51,6 +52,7 @@ struct session_ctx {
 	struct loop *loop;
 	struct relay_pools pools;
 	struct fd_budget *fds;
+	struct admission *admission;
 	uint64_t rng;
 	bool access_log;
 	struct list sessions;
@@ -104,7 +106,8 @@ struct session {
 };
 
 /*
- * Takes over an accepted connection, for which the caller has taken SESSION_FDS from ctx->fds.
+ * Takes over an accepted connection, for which the caller has taken SESSION_FDS from ctx->fds and a
+ * place from ctx->admission.
  * Whatever becomes of it, the fd is the session's from now on.
  */
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,

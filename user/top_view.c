@@ -177,7 +177,7 @@ static void draw_daemon(struct canvas *c, const struct top_sample *s)
 						len ? ", " : "", n->valuedouble, n->string);
 	}
 	line(c, "", "Live     %.0f: %s; room for %.0f more", number_of(st, "sessions"), live,
-	     number_of(st, "fds_left") / 2);
+	     number_of(st, "room"));
 }
 
 static void draw_rates(struct canvas *c, const struct top_sample *s)

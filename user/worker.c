@@ -85,6 +85,7 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 	w->sessions = (struct session_ctx){
 		.loop = &w->loop,
 		.fds = conf->fds,
+		.admission = conf->admission,
 		.rng = conf->seed,
 		.access_log = conf->access_log,
 		.on_closed = on_session_closed,

@@ -42,6 +42,7 @@ struct worker {
 struct worker_conf {
 	size_t max_buffers, max_pipes;
 	struct fd_budget *fds;
+	struct admission *admission;
 	bool access_log;
 	int done_fd, cut_fd;
 	uint64_t seed;

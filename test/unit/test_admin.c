@@ -28,6 +28,7 @@ static char folder[64], path[96];
 static struct loop loop;
 static struct workers workers;
 static struct fd_budget fds;
+static struct admission admission;
 static struct config *config;
 static struct apps apps;
 static struct admin *admin;
@@ -61,17 +62,19 @@ static void load(const char *text)
 
 static void open_daemon(const char *text)
 {
-	struct worker_conf conf = { .max_buffers = 4, .fds = &fds };
+	struct worker_conf conf = { .max_buffers = 4, .fds = &fds, .admission = &admission };
 	struct admin_context context = {
 		.version = "1.2.3",
 		.workers = &workers,
 		.fds = &fds,
+		.admission = &admission,
 		.control = { &workers, count_drain, count_stop },
 	};
 	char why[256];
 
 	load(text);
 	atomic_store(&fds.left, 100);
+	admission_init(&admission, 30);
 	assert_int_equal(loop_init(&loop), 0);
 	assert_int_equal(workers_init(&workers, 2, &conf), 0);
 	context.config = config;
@@ -286,6 +289,7 @@ static void every_command_answers_and_ends(void **state)
 	assert_int_equal(number(row, "workers"), 2);
 	assert_int_equal(number(row, "apps"), 2);
 	assert_int_equal(number(row, "fds_left"), 100);
+	assert_int_equal(number(row, "room"), 30); /* fewer than the fds would do for */
 	cJSON_Delete(row);
 	row = first_row("{\"command\":\"config\"}\n", 1);
 	has_text(row, "Engine", "auto");

@@ -65,6 +65,7 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_ptr_equal(c->engine, engine_names[0]);
 	assert_int_equal(c->workers, 0);
 	assert_int_equal(c->drain_timeout_ms, 0);
+	assert_int_equal(c->max_connections, 0);
 	assert_int_equal(c->log.level, LOG_LEVEL_INFO);
 	assert_int_equal(c->log.format, LOG_FORMAT_TEXT);
 	assert_int_equal(c->log.output, LOG_OUTPUT_STDERR);
@@ -120,7 +121,7 @@ static void an_app_goes_before_defaults_and_these_before_what_is_built_in(void *
 static void everything_lands_in_its_field(void **state)
 {
 	struct config *c = parsed(
-		"\xef\xbb\xbf{'Engine':'splice','Workers':3,'DrainTimeout':'1.5m',"
+		"\xef\xbb\xbf{'Engine':'splice','Workers':3,'DrainTimeout':'1.5m','MaxConnections':12,"
 		"'Log':{"
 		"'Level':'debug','Format':'json','Output':'syslog','Access':false},"
 		"'Sockmap':{'Flows':7,'BacklogKiB':64},'Admin':{'Socket':'/s'},"
@@ -137,6 +138,7 @@ static void everything_lands_in_its_field(void **state)
 	assert_string_equal(c->engine, "splice");
 	assert_int_equal(c->workers, 3);
 	assert_int_equal(c->drain_timeout_ms, 90000);
+	assert_int_equal(c->max_connections, 12);
 	assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
 	assert_int_equal(c->log.format, LOG_FORMAT_JSON);
 	assert_int_equal(c->log.output, LOG_OUTPUT_SYSLOG);

@@ -92,6 +92,8 @@ static const struct {
 	{ "", "Engine", OF_CONFIG("'Engine':'splice'"), "changed - Engine auto -> splice" },
 	{ "", "Workers", OF_CONFIG("'Workers':3"), "changed - Workers 0 -> 3 !" },
 	{ "", "DrainTimeout", OF_CONFIG("'DrainTimeout':'5m'"), "changed - DrainTimeout 0 -> 5m" },
+	{ "", "MaxConnections", OF_CONFIG("'MaxConnections':9"),
+	  "changed - MaxConnections 0 -> 9" },
 	{ "Log", "Level", OF_CONFIG("'Log':{'Level':'debug'}"),
 	  "changed - Log.Level info -> debug" },
 	{ "Log", "Format", OF_CONFIG("'Log':{'Format':'json'}"),

@@ -117,9 +117,9 @@ static char *document(const struct object *o, const char *key, cJSON *value)
 static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 {
 	char http[ADDR_TEXT_MAX];
-	int n = snprintf(buf, DUMP_MAX_BYTES, "%s %u %u %d %d %d %s %d \"%s\" %s", c->engine,
-			 c->workers, c->drain_timeout_ms, c->log.level, c->log.format,
-			 c->log.output, c->log.file, c->access_log, c->admin_socket,
+	int n = snprintf(buf, DUMP_MAX_BYTES, "%s %u %u %u %d %d %d %s %d \"%s\" %s", c->engine,
+			 c->workers, c->drain_timeout_ms, c->max_connections, c->log.level,
+			 c->log.format, c->log.output, c->log.file, c->access_log, c->admin_socket,
 			 addr_format(&c->admin_http, http));
 
 	n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %u %u \"%s\" %u %u", c->sockmap_flows,

@@ -16,7 +16,7 @@
 
 /* No key has its default, each that may be missing is there. */
 static const char everything[] =
-	"{\"Engine\":\"copy\",\"Workers\":3,\"DrainTimeout\":\"90s\","
+	"{\"Engine\":\"copy\",\"Workers\":3,\"DrainTimeout\":\"90s\",\"MaxConnections\":11,"
 	"\"Log\":{\"Level\":\"debug\",\"Format\":\"json\",\"Output\":\"syslog\",\"File\":\"/l\","
 	"\"Access\":false},\"Sockmap\":{\"Flows\":7,\"BacklogKiB\":64},"
 	"\"Wire\":{\"Flows\":9,\"Devices\":[\"a\",\"b\"],\"AtStop\":\"leave\",\"Pins\":\"/p\"},"

@@ -25,6 +25,7 @@
 static struct loop loop;
 static struct workers workers;
 static struct fd_budget fds;
+static struct admission admission;
 static struct config *config;
 static struct apps apps;
 static struct admin_context context;
@@ -54,7 +55,7 @@ static int open_daemon(void **state)
 				   "\"Targets\":[\"127.0.0.1:1\",\"h:2\"],\"MaxConnections\":7},"
 				   "{\"Name\":\"plain\",\"Ports\":[2],\"Targets\":[\"h:3\"]}]}";
 	struct config_vocabulary v = { balancer_names, n_balancers, engine_names, n_engines };
-	struct worker_conf conf = { .max_buffers = 4, .fds = &fds };
+	struct worker_conf conf = { .max_buffers = 4, .fds = &fds, .admission = &admission };
 	struct config_errors errors;
 	char why[128];
 
@@ -65,9 +66,12 @@ static int open_daemon(void **state)
 	assert_int_equal(loop_init(&loop), 0);
 	assert_int_equal(workers_init(&workers, 2, &conf), 0);
 	atomic_store(&fds.left, 100);
-	context = (struct admin_context){
-		.version = "1.2.3", .apps = &apps, .workers = &workers, .fds = &fds
-	};
+	admission_init(&admission, 30);
+	context = (struct admin_context){ .version = "1.2.3",
+					  .apps = &apps,
+					  .workers = &workers,
+					  .fds = &fds,
+					  .admission = &admission };
 	at = free_address();
 	assert_int_equal(http_open(&loop, &at, &context, &http, why, sizeof(why)), 0);
 	return 0;

@@ -18,6 +18,7 @@
 
 static struct workers workers;
 static struct fd_budget fds;
+static struct admission admission;
 static struct ports ports;
 static struct app_list apps;
 static char complaints[1024];
@@ -37,10 +38,11 @@ static void on_committed(void *arg)
 
 static int setup(void **state)
 {
-	struct worker_conf conf = { .max_buffers = 1, .fds = &fds };
+	struct worker_conf conf = { .max_buffers = 1, .fds = &fds, .admission = &admission };
 
 	(void)state;
 	atomic_store(&fds.left, FDS);
+	admission_init(&admission, 0);
 	assert_int_equal(workers_init(&workers, WORKERS, &conf), 0);
 	return 0;
 }

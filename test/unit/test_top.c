@@ -37,7 +37,7 @@ static void add_status(struct top_sample *s, int pid, int uptime_ms, int done)
 	    "{\"row\":\"status\",\"version\":\"1.2\",\"pid\":%d,\"uptime_ms\":%d,\"state\":\"ready\","
 	    "\"workers\":2,\"sessions\":7,\"states\":{\"connecting\":1,\"relaying\":6},"
 	    "\"closed\":{\"done\":%d,\"client_reset\":0,\"idle_timeout\":4},\"failovers\":%d,"
-	    "\"fds_left\":20,\"engines\":[{\"engine\":\"copy\",\"to_backend\":1,\"to_client\":2},"
+	    "\"room\":10,\"engines\":[{\"engine\":\"copy\",\"to_backend\":1,\"to_client\":2},"
 	    "{\"engine\":\"copy\",\"to_backend\":2,\"to_client\":3},{\"engine\":\"splice\","
 	    "\"to_backend\":4,\"to_client\":2}]}",
 	    pid, uptime_ms, done, done / 10);

@@ -135,6 +135,8 @@ var table = []scenario{
 		"with one place and hundreds of clients on two threads, each is served", queueAcrossWorkers, ""},
 	{"target_limit_is_kept", eachFamily,
 		"a target at its MaxConnections is passed over, when all are clients wait, and for the one that has room", targetLimit, ""},
+	{"daemon_limit_pauses_accepting", eachFamily,
+		"at the daemon's MaxConnections clients wait in the kernel, at no cost, and all are served in the end", daemonLimit, ""},
 	{"backlog_is_as_configured", eachFamily,
 		"the kernel's queues have the length that Backlog says, from the start and after a reload", backlogs, ""},
 	{"reload_serves_who_waits", eachFamily,
