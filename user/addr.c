@@ -77,14 +77,6 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	}
 }
 
-/* The finaliser of splitmix64 (Steele, Lea and Flood 2014; constants: Stafford's variant 13). */
-static uint64_t mix64(uint64_t x)
-{
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
-}
-
 /*
  * Plain IPv4 is hashed as its v4-mapped form, so a client has one hash whichever family its
  * listener has; and in host byte order, so that every machine of a cluster gets the same.

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "admission.h"
 
+#include "sources.h"
+
 void admission_init(struct admission *a, uint32_t max_connections)
 {
 	*a = (struct admission){ .max_connections = max_connections };
 	waitq_init(&a->queue);
+	a->sources = sources_new();
 }
 
 void admission_destroy(struct admission *a)
 {
+	sources_free(a->sources);
 	waitq_destroy(&a->queue);
 }
 

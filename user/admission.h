@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What all connections of the daemon together are bounded by: MaxConnections of the top level,
- * which counts those that are accepted and not closed. At the limit accepting pauses, and clients
- * wait in the kernel's queues; who has paused waits in `queue` to be called. (The limits of apps
- * and targets are counted in app.h and backend.h.)
+ * which counts those that are accepted and not closed, and the table of where they come from. At
+ * the limit accepting pauses, and clients wait in the kernel's queues; who has paused waits in
+ * `queue` to be called. (The limits of apps and targets are counted in app.h and backend.h.)
  */
 #ifndef SHUNT_ADMISSION_H
 #define SHUNT_ADMISSION_H
@@ -18,6 +18,7 @@ struct admission {
 	_Atomic uint32_t max_connections; /* 0: no limit */
 	_Atomic uint32_t connections;
 	struct waitq queue;
+	struct sources *sources;
 };
 
 void admission_init(struct admission *a, uint32_t max_connections);

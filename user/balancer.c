@@ -160,20 +160,13 @@ static int pick_least_conn(struct app *app, const struct pick *p)
 	return best < 0 ? first_candidate(app, p, from) : best;
 }
 
-static uint64_t mix(uint64_t x)
-{
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-	return x ^ x >> 31;
-}
-
 static uint64_t hash_text(const char *s)
 {
 	uint64_t h = 0xcbf29ce484222325ull; /* FNV-1a */
 
 	while (*s)
 		h = (h ^ (uint8_t)*s++) * 0x100000001b3ull;
-	return mix(h);
+	return mix64(h);
 }
 
 /*
@@ -188,7 +181,7 @@ static int pick_source_hash(struct app *app, const struct pick *p)
 	int best = -1;
 
 	for (size_t i = 0; i < app->n_backends; i++) {
-		uint64_t h = mix(source ^ hash_text(app->backends[i]->text));
+		uint64_t h = mix64(source ^ hash_text(app->backends[i]->text));
 		double u = ((double)(h >> 11) + 0.5) / 9007199254740992.0; /* 2^53 */
 		double score = -log(u) / weight(app, i);
 

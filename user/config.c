@@ -13,6 +13,7 @@
 #include "config_health.h"
 #include "config_json.h"
 #include "config_ports.h"
+#include "config_rate.h"
 #include "config_read.h"
 #include "config_target.h"
 #include "config_wire.h"
@@ -101,6 +102,12 @@ static const struct key app_keys[] = {
 	  .max = UINT32_MAX },
 	{ "QueueTimeout", DURATION(1, DURATION_MAX_MS),
 	  .offset = offsetof(struct app_conf, queue_timeout_ms) },
+	{ "MaxConnectionsPerSource", read_uint, .offset = offsetof(struct app_conf, max_per_source),
+	  .max = UINT32_MAX },
+	{ "ConnectionRatePerSource", read_rate,
+	  .offset = offsetof(struct app_conf, rate_per_source), .max = RATE_MAX },
+	{ "ConnectionBurstPerSource", read_uint,
+	  .offset = offsetof(struct app_conf, burst_per_source), .max = RATE_MAX },
 	{ "Backlog", read_uint, .offset = offsetof(struct app_conf, backlog), .min = 1,
 	  .max = BACKLOG_MAX },
 };

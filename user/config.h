@@ -41,6 +41,7 @@
 #define QUEUE_TIMEOUT_DEFAULT_MS 5000
 #define BACKLOG_DEFAULT 4096
 #define BACKLOG_MAX 65535
+#define RATE_MAX 1000000 /* connections in a unit of time, and in a burst */
 #define SOCKMAP_FLOWS_DEFAULT 16384
 #define SOCKMAP_BACKLOG_DEFAULT_KIB 1024
 #define WIRE_FLOWS_DEFAULT 32768
@@ -88,6 +89,12 @@ struct health_conf {
 /* What becomes of the connections of a target that has gone down. */
 enum on_down { ON_DOWN_KEEP, ON_DOWN_CLOSE };
 
+/* So many in so long. */
+struct rate {
+	uint32_t n; /* 0: no limit */
+	uint32_t per_ms;
+};
+
 /* Where an app listens: one of its Listen addresses with one of its ports. */
 struct app_conf {
 	char *name;
@@ -112,6 +119,9 @@ struct app_conf {
 	enum on_down on_down;
 	uint32_t max_queue;             /* connections that may wait for a limit */
 	uint32_t queue_timeout_ms;
+	uint32_t max_per_source;     /* 0: no limit */
+	struct rate rate_per_source; /* of new connections */
+	uint32_t burst_per_source;   /* 0: what the rate says, at once */
 	uint32_t backlog; /* of each listening socket; the kernel cuts it to net.core.somaxconn */
 };
 

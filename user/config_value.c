@@ -6,6 +6,7 @@
 
 #include "config_admin.h"
 #include "config_health.h"
+#include "config_rate.h"
 #include "config_wire.h"
 
 /* What a value is said by: a field, in an object of this config. */
@@ -46,6 +47,11 @@ static void duration_text(const struct value *v, char *text)
 		snprintf(text, CONFIG_VALUE_MAX, "%u%s", ms / unit[i].ms, unit[i].name);
 	else
 		snprintf(text, CONFIG_VALUE_MAX, "0");
+}
+
+static void rate_value_text(const struct value *v, char *text)
+{
+	rate_text(v->field, text, CONFIG_VALUE_MAX);
 }
 
 static void enum_text(const struct value *v, char *text)
@@ -115,6 +121,7 @@ static const struct value_type {
 	{ read_bool, sizeof(bool), bool_text },
 	{ read_uint, sizeof(uint32_t), uint_text },
 	{ read_duration, sizeof(uint32_t), duration_text },
+	{ read_rate, sizeof(struct rate), rate_value_text },
 	{ read_enum, sizeof(unsigned int), enum_text },
 	{ read_balancer, sizeof(const char *), name_text },
 	{ read_engine, sizeof(const char *), name_text },

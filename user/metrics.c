@@ -13,6 +13,7 @@
 #include "log.h"
 #include "metrics_process.h"
 #include "metrics_text.h"
+#include "sources.h"
 
 struct metrics {
 	struct metrics_text text;
@@ -77,6 +78,11 @@ static void put_max_connections(struct metrics *m)
 
 	if (max)
 		put(m, max);
+}
+
+static void put_untracked(struct metrics *m)
+{
+	put(m, sources_untracked(m->context->admission->sources));
 }
 
 static void begin_worker(struct metrics *m, size_t i)
@@ -405,6 +411,9 @@ static const struct family families[] = {
 	  .all = put_connections },
 	{ "shunt_max_connections", METRIC_GAUGE, "MaxConnections of the daemon, if it has one.",
 	  .all = put_max_connections },
+	{ "shunt_sources_untracked_total", METRIC_COUNTER,
+	  "Connections whose source found no room in the table of sources, and has no limit.",
+	  .all = put_untracked },
 	{ "shunt_log_lines_lost_total", METRIC_COUNTER,
 	  "Log lines that were dropped because the log's reader was too slow.",
 	  .all = put_lost_lines },

@@ -21,6 +21,8 @@ const struct close_reason_info close_reasons[N_CLOSE_REASONS] = {
 	[CLOSE_MAX_CONNECTIONS] = { "max_connections", 'P', true },
 	[CLOSE_QUEUE_FULL] = { "queue_full", 'P', true },
 	[CLOSE_QUEUE_TIMEOUT] = { "queue_timeout", 's', true },
+	[CLOSE_SOURCE_CONNECTIONS] = { "max_connections_per_source", 'P', true, .is_flood = true },
+	[CLOSE_SOURCE_RATE] = { "connection_rate_per_source", 'P', true, .is_flood = true },
 	[CLOSE_NO_RESOURCES] = { "no_resources", 'R', true },
 	[CLOSE_STOPPED] = { "stopped", 'K', true },
 	[CLOSE_DRAIN_TIMEOUT] = { "drain_timeout", 'K', true },

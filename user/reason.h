@@ -25,6 +25,8 @@ enum close_reason {
 	CLOSE_MAX_CONNECTIONS,
 	CLOSE_QUEUE_FULL,
 	CLOSE_QUEUE_TIMEOUT,
+	CLOSE_SOURCE_CONNECTIONS,
+	CLOSE_SOURCE_RATE,
 	CLOSE_NO_RESOURCES,
 	CLOSE_STOPPED,
 	CLOSE_DRAIN_TIMEOUT,
@@ -41,7 +43,8 @@ struct close_reason_info {
 	 * silence it was.
 	 */
 	char letter;
-	bool resets; /* the peers get a RST */
+	bool resets;   /* the peers get a RST */
+	bool is_flood; /* of an attack there may be very many: the log tells of them together */
 };
 
 extern const struct close_reason_info close_reasons[N_CLOSE_REASONS];

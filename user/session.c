@@ -12,6 +12,7 @@
 #include "net.h"
 #include "session_log.h"
 #include "session_queue.h"
+#include "session_source.h"
 #include "session_target.h"
 
 #define SIDE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
@@ -465,6 +466,7 @@ void session_close(struct session *s, enum close_reason reason)
 	close_side(s, BACKEND, reset);
 	relay_release(&s->relay);
 	session_queue_end(s);
+	session_source_leave(s);
 	timer_disarm(&ctx->loop->timers, &s->timer);
 	work_cancel(&s->pump);
 	list_del(&s->link);
@@ -505,6 +507,7 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 		  const struct addr *listener)
 {
 	struct session *s = session_new(ctx, app, client, listener);
+	enum close_reason refused;
 	int rc;
 
 	atomic_fetch_add_explicit(&app->shared->accepted, 1, memory_order_relaxed);
@@ -516,11 +519,14 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 		return;
 	}
 	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);
-	if (!rc) {
-		relay_prepare(&s->relay, -1);
-		connect_next(s);
+	if (rc) {
+		net_reset(fd);
+		session_close(s, CLOSE_NO_RESOURCES);
 		return;
 	}
-	net_reset(fd);
-	session_close(s, CLOSE_NO_RESOURCES);
+	relay_prepare(&s->relay, -1);
+	if (session_source_admit(s, &refused))
+		connect_next(s);
+	else
+		session_close(s, refused);
 }

@@ -83,7 +83,8 @@ struct session {
 	struct backend *backend; /* the last one picked; NULL until then */
 	struct list link;
 	struct list queued_link;
-	struct waiter waiter; /* in the app's queue */
+	struct source *source; /* it counts there; NULL: nowhere */
+	struct waiter waiter;  /* in the app's queue */
 	struct timer timer;
 	struct work pump, destroy;
 	struct addr client;

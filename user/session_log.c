@@ -27,6 +27,11 @@ void session_log_close(const struct session *s, enum close_reason reason)
 	char text[ADDR_TEXT_MAX], letters[3];
 	struct log_record r;
 
+	if (close_reasons[reason].is_flood && !log_enabled(LOG_LEVEL_DEBUG)) {
+		log_warning("app \"%s\" refuses connections: %s", s->app->conf->name,
+			    close_reasons[reason].name);
+		return;
+	}
 	if (!s->ctx->access_log || !log_enabled(LOG_LEVEL_INFO))
 		return;
 	termination_letters(s, reason, letters);

@@ -58,6 +58,14 @@ static inline uint32_t rng_below(uint64_t *state, uint32_t bound)
 	return (uint32_t)(((uint64_t)rng_next(state) * bound) >> 32);
 }
 
+/* The finaliser of splitmix64 (Steele, Lea and Flood 2014; constants: Stafford's variant 13). */
+static inline uint64_t mix64(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+
 static inline uint64_t rng_seed(uint64_t salt)
 {
 	uint64_t seed = clock_ns() * 0x9e3779b97f4a7c15ull + salt * 0xbf58476d1ce4e5b9ull;

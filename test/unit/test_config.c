@@ -87,6 +87,9 @@ static void what_is_left_out_has_its_default(void **state)
 	assert_int_equal(app->keepalive_ms, KEEPALIVE_DEFAULT_MS);
 	assert_int_equal(app->max_connections, 0);
 	assert_int_equal(app->max_queue, 0);
+	assert_int_equal(app->max_per_source, 0);
+	assert_int_equal(app->rate_per_source.n, 0);
+	assert_int_equal(app->burst_per_source, 0);
 	assert_int_equal(app->backlog, BACKLOG_DEFAULT);
 	assert_int_equal(app->queue_timeout_ms, QUEUE_TIMEOUT_DEFAULT_MS);
 	assert_int_equal(app->targets[0].max_connections, 0);
@@ -129,7 +132,7 @@ static void everything_lands_in_its_field(void **state)
 		"{'Weight':256,'Address':'[::1]:80','MaxConnections':6},'Host.example:65535'],"
 		"'Balance':'random','Engine':'copy','ConnectTimeout':'1ms',"
 		"'ConnectRetries':0,'IdleTimeout':'0','HalfCloseTimeout':'0s',"
-		"'KeepAlive':'9h','MaxConnections':4294967295,'MaxQueue':5,'QueueTimeout':'4s','Backlog':1}]}");
+		"'KeepAlive':'9h','MaxConnections':4294967295,'MaxQueue':5,'QueueTimeout':'4s','Backlog':1,'MaxConnectionsPerSource':8,'ConnectionRatePerSource':'1000000/m','ConnectionBurstPerSource':9}]}");
 	static const uint16_t ports[] = { 9, 3, 4, 5, 10, 7 };
 	const struct app_conf *app = &c->apps[0];
 	char text[ADDR_TEXT_MAX];
@@ -166,6 +169,10 @@ static void everything_lands_in_its_field(void **state)
 	assert_int_equal(app->keepalive_ms, 9 * 3600 * 1000);
 	assert_int_equal(app->max_connections, UINT32_MAX);
 	assert_int_equal(app->max_queue, 5);
+	assert_int_equal(app->max_per_source, 8);
+	assert_int_equal(app->rate_per_source.n, 1000000);
+	assert_int_equal(app->rate_per_source.per_ms, 60000);
+	assert_int_equal(app->burst_per_source, 9);
 	assert_int_equal(app->backlog, 1);
 	assert_int_equal(app->queue_timeout_ms, 4000);
 	assert_int_equal(app->targets[0].max_connections, 6);

@@ -132,11 +132,12 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 		/* Not listen_is_default (nor admin_socket_is_default): the default itself, when
 		 * given, is no longer one. */
 		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n,
-			      "\n%s %s %s %d %u %u %u %u %u %u %u %u %u", a->name, a->balance,
-			      a->engine ? a->engine : c->engine, a->wire, a->connect_timeout_ms,
-			      a->connect_retries, a->idle_timeout_ms, a->half_close_timeout_ms,
-			      a->keepalive_ms, a->max_connections, a->max_queue,
-			      a->queue_timeout_ms, a->backlog);
+			      "\n%s %s %s %d %u %u %u %u %u %u %u %u %u %u %u/%u %u", a->name,
+			      a->balance, a->engine ? a->engine : c->engine, a->wire,
+			      a->connect_timeout_ms, a->connect_retries, a->idle_timeout_ms,
+			      a->half_close_timeout_ms, a->keepalive_ms, a->max_connections,
+			      a->max_queue, a->queue_timeout_ms, a->backlog, a->max_per_source,
+			      a->rate_per_source.n, a->rate_per_source.per_ms, a->burst_per_source);
 		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n,
 			      " %d %u %u %u %u %u %zu%.*s %zu%.*s %u %d", a->health.on,
 			      a->health.interval_ms, a->health.timeout_ms, a->health.rise,

@@ -29,7 +29,8 @@ static const char everything[] =
 	"\"HealthCheck\":{\"Interval\":\"1s\",\"Timeout\":\"50ms\",\"Rise\":1,\"Fall\":100,"
 	"\"Port\":81,\"Send\":\"\\\\x00A\\\\\\\\\\\\x0d\",\"Expect\":\"+\\\"\"},"
 	"\"SlowStart\":\"30s\",\"OnDown\":\"close\",\"MaxQueue\":8,\"QueueTimeout\":\"3s\","
-	"\"Backlog\":77}]}";
+	"\"MaxConnectionsPerSource\":21,\"ConnectionRatePerSource\":\"30/m\","
+	"\"ConnectionBurstPerSource\":22,\"Backlog\":77}]}";
 
 static struct config *parse(const char *text)
 {

@@ -15,30 +15,31 @@ import (
 
 // told is what the tester reads of a line of what `shunt COMMAND --json` says.
 type told struct {
-	Error     string `json:"error"`
-	End       bool   `json:"end"`
-	App       string `json:"app"`
-	Client    string `json:"client"`
-	Listener  string `json:"listener"`
-	Address   string `json:"address"`
-	State     string `json:"state"`
-	Target    string `json:"target"`
-	Order     string `json:"order"`
-	Engine    string `json:"engine_to_backend"`
-	Why       string `json:"why_to_backend"`
-	IdleMS    int64  `json:"idle_ms"`
-	AgeMS     int64  `json:"age_ms"`
-	ToBackend int64  `json:"bytes_to_backend"`
-	ToClient  int64  `json:"bytes_to_client"`
-	Sessions  int    `json:"sessions"`
-	Active    int    `json:"active"`
-	Queued    int    `json:"queued"`
-	Accepted  int    `json:"accepted"`
-	Change    string `json:"change"`
-	Key       string `json:"key"`
-	From      string `json:"from"`
-	To        string `json:"to"`
-	Adopted   int    `json:"wire_adopted"`
+	Error     string         `json:"error"`
+	End       bool           `json:"end"`
+	App       string         `json:"app"`
+	Client    string         `json:"client"`
+	Listener  string         `json:"listener"`
+	Address   string         `json:"address"`
+	State     string         `json:"state"`
+	Target    string         `json:"target"`
+	Order     string         `json:"order"`
+	Engine    string         `json:"engine_to_backend"`
+	Why       string         `json:"why_to_backend"`
+	IdleMS    int64          `json:"idle_ms"`
+	AgeMS     int64          `json:"age_ms"`
+	ToBackend int64          `json:"bytes_to_backend"`
+	ToClient  int64          `json:"bytes_to_client"`
+	Sessions  int            `json:"sessions"`
+	Active    int            `json:"active"`
+	Queued    int            `json:"queued"`
+	Closed    map[string]int `json:"closed"`
+	Accepted  int            `json:"accepted"`
+	Change    string         `json:"change"`
+	Key       string         `json:"key"`
+	From      string         `json:"from"`
+	To        string         `json:"to"`
+	Adopted   int            `json:"wire_adopted"`
 	Addresses []struct {
 		State string `json:"state"`
 		Check string `json:"check"`
