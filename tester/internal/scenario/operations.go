@@ -57,30 +57,35 @@ func operations(e *env) {
 	e.start(s.apps("p2c", 3)...)
 
 	e.Parallel(flows, 64, func(i int) { s.clients[i], s.backend[i] = e.ask(heldPort, 100) })
-	wait := s.load()
+	s.underLoad(func() {
+		s.serversComeAndGo()
+		names.Set(movingName, host(2))
+		e.Until("new connections follow the name", func() bool { return e.visits(heldPort, 1)[e.at(2)] == 1 })
+		for i := 0; i < 5; i++ {
+			e.reload(s.apps([]string{"random", "p2c"}[i%2], 2+i%2)...)
+		}
+	})
+	s.endAll()
+	e.Sawf("%d flows were asked %d times and are exact; %d runs of redis-benchmark and %d requests of wrk without an error",
+		flows, s.asked.Load(), s.runs.Load(), s.requests.Load())
+}
+
+// serversComeAndGo has the third ones be away, come, leave the file, go, be in the file all the same, and come
+// back.
+func (s *busy) serversComeAndGo() {
 	s.until("backend_down", 1, "the third servers, which are not there, are left out")
 	third := s.serve(3)
 	s.until("backend_up", 1, "the third servers have come")
-	e.reload(append(s.apps("round_robin", 2), app(addedPort, []string{e.at(1)}, nil))...)
+	s.reload(append(s.apps("round_robin", 2), app(addedPort, []string{s.at(1)}, nil))...)
 	s.untilUnused(3)
 	for _, server := range third {
 		server.Kill()
 	}
-	e.visits(addedPort, 3)
-	e.reload(s.apps("least_conn", 3)...)
+	s.visits(addedPort, 3)
+	s.reload(s.apps("least_conn", 3)...)
 	s.until("backend_down", 2, "the third servers, which are back in the file only, are left out")
 	s.serve(3)
 	s.until("backend_up", 2, "the third servers are back")
-	names.Set(movingName, host(2))
-	e.Until("new connections follow the name", func() bool { return e.visits(heldPort, 1)[e.at(2)] == 1 })
-	for i := 0; i < 5; i++ {
-		e.reload(s.apps([]string{"random", "p2c"}[i%2], 2+i%2)...)
-	}
-	s.done.Store(true)
-	wait()
-	s.endAll()
-	e.Sawf("%d flows were asked %d times and are exact; %d runs of redis-benchmark and %d requests of wrk without an error",
-		flows, s.asked.Load(), s.runs.Load(), s.requests.Load())
 }
 
 // apps has the programs' apps use the first servers, so many.
@@ -105,40 +110,57 @@ func (s *busy) serve(n int) []*program.Program {
 	return []*program.Program{redis, nginx}
 }
 
-// load begins, and the function that it returns waits for its end.
-func (s *busy) load() (wait func()) {
-	const askers, conns, requests = 4, 10, 20000
-	const pause = time.Millisecond // or the machine has no time for anything else
-	waits := []func(){s.Go(func() {
-		for !s.done.Load() {
-			s.requests.Add(int64(s.env.wrk(s.wrk, webPort, conns, "small")))
-		}
-	}), s.Go(func() {
-		host, port := s.proxied(redisPort)
-		for !s.done.Load() {
-			out := s.runIn(s.lab.Client, "", s.benchmark, "-h", host, "-p", port, "-n", strconv.Itoa(requests),
-				"-c", strconv.Itoa(conns), "-P", "4", "-t", "set,get", "--csv")
-			if strings.Contains(strings.ToLower(out), "err") {
-				s.Failf("redis-benchmark says: %s", out)
+// underLoad calls f while there is load, and ends with the first of all that goes wrong.
+func (s *busy) underLoad(f func()) {
+	const askers = 4
+	tasks := []func(){
+		func() {
+			f()
+			s.done.Store(true)
+		},
+		func() {
+			for !s.done.Load() {
+				s.loadPages()
 			}
-			s.runs.Add(1)
-		}
-	})}
+		},
+		func() {
+			for !s.done.Load() {
+				s.loadValues()
+			}
+		},
+	}
 	for i := 0; i < askers; i++ {
 		i := i
-		waits = append(waits, s.Go(func() {
+		tasks = append(tasks, func() {
 			for k := i; !s.done.Load(); k = (k + askers) % len(s.clients) {
-				s.Must(s.clients[k].Ask(1000, flow.Steady))
-				s.asked.Add(1)
-				time.Sleep(pause)
+				s.askAgain(k)
 			}
-		}))
+		})
 	}
-	return func() {
-		for _, wait := range waits {
-			wait()
-		}
+	s.Parallel(len(tasks), len(tasks), func(i int) { tasks[i]() })
+}
+
+const loadConns = 10 // of each program
+
+func (s *busy) loadPages() { s.requests.Add(int64(s.env.wrk(s.wrk, webPort, loadConns, "small"))) }
+
+func (s *busy) loadValues() {
+	const requests = 20000
+	host, port := s.proxied(redisPort)
+	out := s.runIn(s.lab.Client, "", s.benchmark, "-h", host, "-p", port, "-n", strconv.Itoa(requests),
+		"-c", strconv.Itoa(loadConns), "-P", "4", "-t", "set,get", "--csv")
+	if strings.Contains(strings.ToLower(out), "err") {
+		s.Failf("redis-benchmark says: %s", out)
 	}
+	s.runs.Add(1)
+}
+
+// askAgain uses a flow that stays.
+func (s *busy) askAgain(i int) {
+	const pause = time.Millisecond // or the machine has no time for anything else
+	s.Must(s.clients[i].Ask(1000, flow.Steady))
+	s.asked.Add(1)
+	time.Sleep(pause)
 }
 
 // until waits until each of the third servers has had an event so many times.

@@ -98,7 +98,7 @@ func (e *env) flowsEnded(n int) {
 
 // redis writes and reads, and lets the server itself compare: DEBUG DIGEST is of all its data.
 func redis(e *env) {
-	const keysWritten, requests = 2000, 20000
+	const keysWritten, requests = 2000, 10000
 	paths := e.need("redis-server", "", "redis-server", "redis-cli", "redis-benchmark")
 	server, cli, benchmark := paths[0], paths[1], paths[2]
 	host, port, err := net.SplitHostPort(e.at(1))
