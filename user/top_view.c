@@ -172,12 +172,12 @@ static void draw_daemon(struct canvas *c, const struct top_sample *s)
 	     text_of(st, "state"), number_of(st, "workers"));
 	cJSON_ArrayForEach(n, states)
 	{
-		if (len < sizeof(live))
+		if (n->valuedouble > 0 && len < sizeof(live))
 			len += (size_t)snprintf(live + len, sizeof(live) - len, "%s%.0f %s",
 						len ? ", " : "", n->valuedouble, n->string);
 	}
-	line(c, "", "Live     %.0f: %s; room for %.0f more", number_of(st, "sessions"), live,
-	     number_of(st, "room"));
+	line(c, "", "Live     %.0f: %s; room for %.0f more", number_of(st, "sessions"),
+	     len ? live : "none", number_of(st, "room"));
 }
 
 static void draw_rates(struct canvas *c, const struct top_sample *s)
