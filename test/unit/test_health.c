@@ -34,7 +34,7 @@ static int open_all(void **state)
 				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
 	outcomes = 0;
 	listener = net_bind(&at, 0, false);
-	return loop_init(&loop) || listener < 0 || net_listen(listener) ||
+	return loop_init(&loop) || listener < 0 || net_listen(listener, 16) ||
 	       getsockname(listener, &at.sa, &len);
 }
 
