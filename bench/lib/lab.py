@@ -21,8 +21,8 @@ LAST_WORDS_CHARS = 500
 PREFIX = f"shunt-bench-{os.getpid()}"
 CLIENT, BACKEND = f"{PREFIX}-c", f"{PREFIX}-b"
 SYSCTLS = {
-    # Churn leaves tens of thousands of connections in TIME_WAIT.
-    "net.ipv4.ip_local_port_range": "8192 65535",
+    # Churn leaves tens of thousands of connections in TIME_WAIT. What listens has ports below these.
+    "net.ipv4.ip_local_port_range": "16384 65535",
     "net.ipv4.tcp_tw_reuse": "1",
     "net.core.somaxconn": "4096",
 }
@@ -66,6 +66,7 @@ class Process(subprocess.Popen):
     netns = name = log = None
 
     def has_entered(self):
+        """Into its namespace; before, what /proc says of it is the host's."""
         return os.stat(f"/proc/{self.pid}/ns/net").st_ino == os.stat(f"/run/netns/{self.netns}").st_ino
 
     def listening_ports(self):
@@ -109,9 +110,12 @@ def stop(process):
 def wait_for_ports(process, ports):
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
+        try:
+            if process.has_entered() and process.listening_ports().issuperset(ports):
+                return
+        except OSError:  # it has just ended
+            pass
         process.check_alive()
-        if process.has_entered() and process.listening_ports().issuperset(ports):
-            return
         time.sleep(0.02)
     raise Failed(f"{process.name} does not listen on all of {len(ports)} ports")
 
