@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net.h"
+
 #include "engine_sockmap.h"
 
 #define SIDE_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET)
@@ -103,6 +105,7 @@ int trial_connect(struct trial *t, const struct trial_conf *conf)
 	return 0;
 }
 
+/* By RSTs: a port in TIME_WAIT could be one that the daemon is about to listen on. */
 void trial_disconnect(struct trial *t)
 {
 	for (int i = 0; i < 2; i++) {
@@ -110,9 +113,9 @@ void trial_disconnect(struct trial *t)
 
 		loop_remove(&t->host->loop, &t->relay.side[i].watch);
 		if (fd >= 0)
-			close(fd);
+			net_reset(fd);
 		if (t->outer[i] >= 0)
-			close(t->outer[i]);
+			net_reset(t->outer[i]);
 		t->outer[i] = -1;
 	}
 	relay_release(&t->relay);
