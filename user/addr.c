@@ -27,6 +27,12 @@ socklen_t addr_len(const struct addr *a)
 	}
 }
 
+const void *addr_host(const struct addr *a)
+{
+	return a->sa.sa_family == AF_INET ? (const void *)&a->in.sin_addr
+					  : (const void *)&a->in6.sin6_addr;
+}
+
 uint16_t addr_port(const struct addr *a)
 {
 	switch (a->sa.sa_family) {

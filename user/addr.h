@@ -26,6 +26,13 @@ struct addr {
 };
 
 socklen_t addr_len(const struct addr *a);
+/* Is it one of IPv4 or IPv6? */
+static inline bool addr_is_ip(const struct addr *a)
+{
+	return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
+}
+/* The struct in_addr or in6_addr of one that is. */
+const void *addr_host(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 /* The order of hosts alone, without the port: IPv4 before IPv6, then by the bytes, then the scope;

@@ -45,11 +45,6 @@ void wire_leg_peer(const struct wire_tuple *leg, struct addr *out)
 	put_addr(out, wire_leg_is_ipv6(leg), leg->saddr, leg->sport);
 }
 
-static bool is_ip(const struct addr *a)
-{
-	return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
-}
-
 bool wire_leg_of(int fd, struct wire_tuple *leg)
 {
 	struct addr own = { 0 }, peer = { 0 };
@@ -58,7 +53,7 @@ bool wire_leg_of(int fd, struct wire_tuple *leg)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &type_len) ||
 	    protocol != IPPROTO_TCP || getsockname(fd, &own.sa, &own_len) ||
-	    getpeername(fd, &peer.sa, &peer_len) || !is_ip(&own) || !is_ip(&peer))
+	    getpeername(fd, &peer.sa, &peer_len) || !addr_is_ip(&own) || !addr_is_ip(&peer))
 		return false;
 	*leg = (struct wire_tuple){ .sport = htons(addr_port(&peer)),
 				    .dport = htons(addr_port(&own)) };
