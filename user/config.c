@@ -13,6 +13,8 @@
 #include "config_health.h"
 #include "config_json.h"
 #include "config_ports.h"
+#include "config_proxy_protocol.h"
+#include "config_ranges.h"
 #include "config_rate.h"
 #include "config_read.h"
 #include "config_target.h"
@@ -24,7 +26,7 @@
 struct parser {
 	struct reader reader; /* key readers get this one, and find the parser around it */
 	struct config *config;
-	struct app_conf defaults; /* apps borrow its listen until all is read */
+	struct app_conf defaults; /* apps borrow its lists until all is read */
 	struct addr wildcards[2]; /* which it is when Defaults has no Listen */
 	const struct json *apps;  /* the value of Apps, read when all else is */
 	struct port_book *ports;
@@ -110,6 +112,7 @@ static const struct key app_keys[] = {
 	  .offset = offsetof(struct app_conf, burst_per_source), .max = RATE_MAX },
 	{ "Backlog", read_uint, .offset = offsetof(struct app_conf, backlog), .min = 1,
 	  .max = BACKLOG_MAX },
+	{ "ProxyProtocol", read_proxy_protocol, .must = "an object" },
 };
 
 static const struct key log_keys[] = {
@@ -181,8 +184,11 @@ static const struct object_kind app_kind = { "Apps[]", app_keys, ARRAY_SIZE(app_
 _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep track of each");
 
 const struct object_kind *const config_kinds[] = {
-	&root_kind,     &log_kind, &sockmap_kind,       &wire_kind,          &admin_kind,
-	&defaults_kind, &app_kind, &config_target_kind, &config_health_kind,
+	&root_kind,          &log_kind,
+	&sockmap_kind,       &wire_kind,
+	&admin_kind,         &defaults_kind,
+	&app_kind,           &config_target_kind,
+	&config_health_kind, &config_proxy_protocol_kind,
 };
 const size_t n_config_kinds = ARRAY_SIZE(config_kinds);
 
@@ -192,6 +198,19 @@ void config_each_key(void (*visit)(const char *object, const char *key, void *ar
 		for (size_t k = 0; k < config_kinds[i]->n_keys; k++)
 			visit(config_kinds[i]->name, config_kinds[i]->keys[k].name, arg);
 	}
+}
+
+const struct object_kind *config_app_section(const char *key)
+{
+	static const char prefix[] = "Apps[].";
+	const size_t len = strlen(prefix);
+
+	for (size_t i = 0; i < n_config_kinds; i++)
+		if (config_kinds[i] != &config_health_kind &&
+		    !strncmp(config_kinds[i]->name, prefix, len) &&
+		    !strcmp(config_kinds[i]->name + len, key))
+			return config_kinds[i];
+	return NULL;
 }
 
 static bool name_fits(const char *name)
@@ -327,6 +346,7 @@ static void read_app(struct parser *p, const struct json *v, struct app_conf *ap
 	if (!reader_type(r, v, "this", cJSON_Object, "an object with Name, Ports and Targets"))
 		return;
 	read_object(r, v, &app_kind, app);
+	check_proxy_protocol(r, app, v);
 	port_book_claim(p->ports, r, p->app, app, v->at);
 }
 
@@ -375,14 +395,13 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.health = HEALTH_CONF_DEFAULT,
 		.queue_timeout_ms = QUEUE_TIMEOUT_DEFAULT_MS,
 		.backlog = BACKLOG_DEFAULT,
+		.proxy_protocol.timeout_ms = PROXY_TIMEOUT_DEFAULT_MS,
 	};
 }
 
-/*
- * Gives each borrower of the default Listen a copy of its own, or nothing when the config is
- * refused: only an accepted one bounds the copies, by its limit of listeners.
- */
-static void end_borrowing(struct parser *p, bool accepted)
+/* Gives each borrower of a default Listen a copy of its own, or nothing when the config is refused:
+ * only an accepted one bounds the copies, by its limit of listeners. */
+static void end_borrowing_listen(struct parser *p, bool accepted)
 {
 	struct app_conf *defaults = &p->defaults;
 
@@ -399,6 +418,18 @@ static void end_borrowing(struct parser *p, bool accepted)
 	}
 	if (defaults->listen != p->wildcards)
 		free(defaults->listen);
+}
+
+/* The same for the lists of ranges. */
+static void end_borrowing(struct parser *p, bool accepted)
+{
+	struct app_conf *defaults = &p->defaults;
+
+	end_borrowing_listen(p, accepted);
+	for (size_t i = 0; i < p->config->n_apps; i++)
+		ranges_end_borrowing(&p->config->apps[i].proxy_protocol.trusted,
+				     &defaults->proxy_protocol.trusted, accepted);
+	free(defaults->proxy_protocol.trusted.at);
 }
 
 struct config *config_parse(const char *text, size_t len, const struct config_vocabulary *v,
@@ -436,6 +467,7 @@ void app_conf_free(struct app_conf *app)
 	for (size_t i = 0; i < app->n_targets; i++)
 		free(app->targets[i].text);
 	free(app->targets);
+	free(app->proxy_protocol.trusted.at);
 	free(app->listen);
 	free(app->ports);
 	free(app->name);

@@ -14,7 +14,9 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "addr_range.h"
 #include "log.h"
+#include "proxy_header.h"
 
 #define CONFIG_FILE_MAX_BYTES (16u << 20)
 #define CONFIG_DEPTH_MAX 32
@@ -24,6 +26,7 @@
 #define CONFIG_SOCKMAP_FLOWS_MAX (1u << 20)
 #define CONFIG_SOCKMAP_BACKLOG_MAX_KIB (64u << 10)
 #define CONFIG_WIRE_FLOWS_MAX (1u << 20)
+#define CONFIG_RANGES_MAX 64 /* of hosts, in one list */
 
 #define ADMIN_SOCKET_DEFAULT "/run/shunt/admin.sock"
 #define ADMIN_SOCKET_MAX_BYTES 107 /* sun_path of unix(7), less its NUL */
@@ -41,7 +44,8 @@
 #define QUEUE_TIMEOUT_DEFAULT_MS 5000
 #define BACKLOG_DEFAULT 4096
 #define BACKLOG_MAX 65535
-#define RATE_MAX 1000000 /* connections in a unit of time, and in a burst */
+#define RATE_MAX 1000000              /* connections in a unit of time, and in a burst */
+#define PROXY_TIMEOUT_DEFAULT_MS 3000 /* a lost segment may come again: proxy-protocol.txt, 2 */
 #define SOCKMAP_FLOWS_DEFAULT 16384
 #define SOCKMAP_BACKLOG_DEFAULT_KIB 1024
 #define WIRE_FLOWS_DEFAULT 32768
@@ -95,6 +99,23 @@ struct rate {
 	uint32_t per_ms;
 };
 
+struct addr_range_list {
+	struct addr_range *at;
+	size_t n;
+};
+
+enum proxy_accept {
+	PROXY_ACCEPT_OFF,
+	PROXY_ACCEPT_ON, /* each connection begins with a header, of either version */
+};
+
+struct proxy_protocol_conf {
+	enum proxy_accept accept;
+	enum proxy_header_version send;
+	struct addr_range_list trusted; /* whose headers are taken; not empty if any are */
+	uint32_t timeout_ms;            /* for the header */
+};
+
 /* Where an app listens: one of its Listen addresses with one of its ports. */
 struct app_conf {
 	char *name;
@@ -117,12 +138,13 @@ struct app_conf {
 	struct health_conf health;
 	uint32_t slow_start_ms; /* 0: none */
 	enum on_down on_down;
-	uint32_t max_queue;             /* connections that may wait for a limit */
+	uint32_t max_queue; /* connections that may wait for a limit */
 	uint32_t queue_timeout_ms;
 	uint32_t max_per_source;     /* 0: no limit */
 	struct rate rate_per_source; /* of new connections */
 	uint32_t burst_per_source;   /* 0: what the rate says, at once */
 	uint32_t backlog; /* of each listening socket; the kernel cuts it to net.core.somaxconn */
+	struct proxy_protocol_conf proxy_protocol;
 };
 
 /* What becomes of flows on the wire when the daemon is told to stop. */

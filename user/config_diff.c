@@ -41,14 +41,14 @@ static void add_change(struct config_diff *d, const struct config_change *c)
 
 /* An element of a list that has come or gone. */
 static void add_element(struct config_diff *d, const struct app_conf *app, const char *key,
-			bool added, char *element)
+			bool added, const char *element)
 {
 	const struct config_change c = {
 		.kind = added ? CONFIG_ADDED : CONFIG_REMOVED,
 		.app = app->name,
 		.key = (char *)key,
-		.from = added ? NULL : element,
-		.to = added ? element : NULL,
+		.from = added ? NULL : (char *)element,
+		.to = added ? (char *)element : NULL,
 	};
 
 	add_change(d, &c);
@@ -74,8 +74,17 @@ struct pair {
 	const struct config *was_config, *now_config;
 	const void *was, *now;
 	const struct app_conf *app;
-	const char *section; /* of their keys' names: "Log"; "": none */
 };
+
+/* What is put before a key's name: nothing for those of the document and of an app. */
+static const char *section_of(const struct object_kind *kind)
+{
+	const char *dot = strrchr(kind->name, '.');
+
+	if (dot)
+		return dot + 1;
+	return strchr(kind->name, '[') ? "" : kind->name;
+}
 
 static void compare_values(struct config_diff *d, const struct object_kind *kind,
 			   const struct pair *p)
@@ -83,12 +92,12 @@ static void compare_values(struct config_diff *d, const struct object_kind *kind
 	for (size_t i = 0; i < kind->n_keys; i++) {
 		const struct key *key = &kind->keys[i];
 		char from[CONFIG_VALUE_MAX], to[CONFIG_VALUE_MAX], name[64];
+		const char *section = section_of(kind);
 
 		if (!config_value_text(key, p->was, p->was_config, from) ||
 		    !config_value_text(key, p->now, p->now_config, to) || !strcmp(from, to))
 			continue;
-		snprintf(name, sizeof(name), "%s%s%s", p->section, *p->section ? "." : "",
-			 key->name);
+		snprintf(name, sizeof(name), "%s%s%s", section, *section ? "." : "", key->name);
 		add_change(d, &(struct config_change){
 				      .kind = CONFIG_CHANGED,
 				      .app = p->app ? p->app->name : NULL,
@@ -182,6 +191,32 @@ static void add_addresses(struct config_diff *d, const struct app_conf *app, boo
 	}
 }
 
+static bool has_range(const struct addr_range_list *list, const struct addr_range *range)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (addr_range_equal(&list->at[i], range))
+			return true;
+	return false;
+}
+
+static void add_ranges(struct config_diff *d, const struct app_conf *app, const char *key,
+		       bool added, const struct addr_range_list *has,
+		       const struct addr_range_list *other)
+{
+	char text[ADDR_RANGE_TEXT_MAX];
+
+	for (size_t i = 0; i < has->n; i++)
+		if (!has_range(other, &has->at[i]))
+			add_element(d, app, key, added, addr_range_format(&has->at[i], text));
+}
+
+static void compare_ranges(struct config_diff *d, const struct app_conf *app, const char *key,
+			   const struct addr_range_list *was, const struct addr_range_list *now)
+{
+	add_ranges(d, app, key, false, was, now);
+	add_ranges(d, app, key, true, now, was);
+}
+
 static int compare_targets_by_text(const void *va, const void *vb)
 {
 	const struct target_conf *const *a = va, *const *b = vb;
@@ -252,6 +287,19 @@ static void compare_targets(struct config_diff *d, const struct app_conf *was,
 
 /* --- apps ------------------------------------------------------------------------------------- */
 
+/* The objects in an app whose fields are its own. */
+static void compare_sections(struct config_diff *d, const struct pair *p)
+{
+	const struct object_kind *app = app_kind();
+
+	for (size_t i = 0; i < app->n_keys; i++) {
+		const struct object_kind *section = config_app_section(app->keys[i].name);
+
+		if (section)
+			compare_values(d, section, p);
+	}
+}
+
 static bool compare_apps(struct config_diff *d, const struct pair *p)
 {
 	const struct app_conf *was = p->was, *now = p->now;
@@ -265,7 +313,10 @@ static bool compare_apps(struct config_diff *d, const struct pair *p)
 	if (was->health.on && now->health.on)
 		compare_values(d, &config_health_kind,
 			       &(struct pair){ p->was_config, p->now_config, &was->health,
-					       &now->health, now, "HealthCheck" });
+					       &now->health, now });
+	compare_sections(d, p);
+	compare_ranges(d, now, "ProxyProtocol.TrustedFrom", &was->proxy_protocol.trusted,
+		       &now->proxy_protocol.trusted);
 	return d->n > n;
 }
 
@@ -316,8 +367,7 @@ void config_diff(const struct config *was, const struct app_conf *const *was_app
 	for (size_t i = 0; i < n_config_kinds; i++)
 		if (is_of_config(config_kinds[i]))
 			compare_values(out, config_kinds[i],
-				       &(struct pair){ was, now, was, now, NULL,
-						       config_kinds[i]->name });
+				       &(struct pair){ was, now, was, now, NULL });
 	stays = match_names(out, was_apps, n_was, now);
 	for (size_t i = 0; i < now->n_apps; i++) {
 		const struct app_conf *app = &now->apps[i];
@@ -329,7 +379,7 @@ void config_diff(const struct config *was, const struct app_conf *const *was_app
 			continue;
 		}
 		m->changed = compare_apps(out, &(struct pair){ was, now, was_apps[m->before], app,
-							       app, "" });
+							       app });
 		out->changed += m->changed;
 	}
 	for (size_t i = 0; i < n_was; i++) {

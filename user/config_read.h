@@ -49,6 +49,8 @@ struct object_kind {
 /* All of them: config.c has the tables. */
 extern const struct object_kind *const config_kinds[];
 extern const size_t n_config_kinds;
+/* The keys of an object in an app whose fields are the app's own; NULL: that key's value is none. */
+const struct object_kind *config_app_section(const char *key);
 
 /* What errors are about from now on: "Log: ", or nothing with NULL; `app "x": ` or "app 3: ". */
 void reader_scope(struct reader *r, const char *object);

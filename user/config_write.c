@@ -74,14 +74,27 @@ static void write_listen(const struct app_conf *app, cJSON *out, const char *key
 	}
 }
 
+static void write_ranges(const struct addr_range_list *ranges, cJSON *out, const char *key)
+{
+	cJSON *list = ranges->n ? cJSON_AddArrayToObject(out, key) : NULL;
+	char text[ADDR_RANGE_TEXT_MAX];
+
+	for (size_t i = 0; i < ranges->n; i++)
+		cJSON_AddItemToArray(list,
+				     cJSON_CreateString(addr_range_format(&ranges->at[i], text)));
+}
+
+static void write_trusted(const struct app_conf *app, cJSON *out, const char *key)
+{
+	write_ranges(&app->proxy_protocol.trusted, out, key);
+}
+
 static const struct {
 	const char *key;
 	void (*write)(const struct app_conf *app, cJSON *out, const char *key);
 } app_writers[] = {
-	{ "Name", write_name },
-	{ "Ports", write_ports },
-	{ "Targets", write_targets },
-	{ "Listen", write_listen },
+	{ "Name", write_name },     { "Ports", write_ports },         { "Targets", write_targets },
+	{ "Listen", write_listen }, { "TrustedFrom", write_trusted },
 };
 
 /* --- what is a plain value -------------------------------------------------------------------- */
@@ -131,22 +144,32 @@ static void write_health(const struct app_conf *app, const struct config *c, cJS
 		write_value(&config_health_kind.keys[i], &app->health, c, object);
 }
 
+static void write_app_key(const struct key *key, const struct app_conf *app, const struct config *c,
+			  cJSON *out)
+{
+	if (write_value(key, app, c, out))
+		return;
+	for (size_t w = 0; w < ARRAY_SIZE(app_writers); w++)
+		if (!strcmp(app_writers[w].key, key->name))
+			app_writers[w].write(app, out, key->name);
+}
+
+/* Its own keys, and those of the objects in it. */
 static void write_app(const struct app_conf *app, const struct config *c, cJSON *out)
 {
 	const struct object_kind *kind = find_kind("Apps[]");
 
 	for (size_t i = 0; i < kind->n_keys; i++) {
 		const struct key *key = &kind->keys[i];
+		const struct object_kind *section = config_app_section(key->name);
+		cJSON *object = section ? cJSON_AddObjectToObject(out, key->name) : NULL;
 
-		if (key->read == read_health_check) {
+		for (size_t k = 0; section && k < section->n_keys; k++)
+			write_app_key(&section->keys[k], app, c, object);
+		if (key->read == read_health_check)
 			write_health(app, c, out, key->name);
-			continue;
-		}
-		if (write_value(key, app, c, out))
-			continue;
-		for (size_t w = 0; w < ARRAY_SIZE(app_writers); w++)
-			if (!strcmp(app_writers[w].key, key->name))
-				app_writers[w].write(app, out, key->name);
+		else if (!section)
+			write_app_key(key, app, c, out);
 	}
 }
 

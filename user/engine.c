@@ -56,6 +56,7 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 			     "client was told"),
 	[ENGINE_WIRE_NO_ROUTE] = "not on the wire: the kernel has no route to one of its ends",
 	[ENGINE_WIRE_NO_SLOT] = "not on the wire: its table is full",
+	[ENGINE_WIRE_HEADER] = "not on the wire yet: it has begun with a PROXY header",
 };
 
 const char *engine_reason_text(enum engine_reason reason)
@@ -137,6 +138,12 @@ bool relay_may_join(const struct relay *r)
 			return false;
 	}
 	return true;
+}
+
+void relay_begin_late(struct relay *r, enum engine_reason why)
+{
+	if (r->joiner && r->joiner->decline)
+		r->joiner->decline(r, why);
 }
 
 void relay_prepare(struct relay *r, int fd)

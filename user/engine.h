@@ -73,6 +73,7 @@ enum engine_reason {
 	ENGINE_WIRE_MSS,
 	ENGINE_WIRE_NO_ROUTE,
 	ENGINE_WIRE_NO_SLOT,
+	ENGINE_WIRE_HEADER,
 	N_ENGINE_REASONS
 };
 
@@ -157,6 +158,8 @@ struct engine {
 	void (*prepare)(struct relay *r, int fd);
 	/* The relay will not be joined: what was kept from the sockets goes to them. */
 	void (*withdraw)(struct relay *r);
+	/* Instead of prepare(): it is not to be joined before its first byte, for this reason. */
+	void (*decline)(struct relay *r, enum engine_reason why);
 	/*
 	 * Only of an engine that joins, which has no start(). Takes over both directions of a relay
 	 * that may join (relay_may_join). 0, or -errno with the reason in *why_not; r->joined is
@@ -193,6 +196,11 @@ void relay_pools_close(struct relay_pools *p); /* takes a zeroed one, too */
  */
 void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine,
 		bool may_wire);
+/*
+ * Instead of relay_prepare() and relay_begin(), once the client's fd is known: there are bytes for
+ * the sockets before the relay's first one. It may still be joined later.
+ */
+void relay_begin_late(struct relay *r, enum engine_reason why);
 /* There is a client; and, again, a socket for the backend was made and is not connected yet (-1:
  * not so far). */
 void relay_prepare(struct relay *r, int fd);

@@ -97,13 +97,25 @@ static bool is_over(const struct relay *r)
 
 /* --- before the join --------------------------------------------------------------------------- */
 
-static void decline(struct relay *r, enum engine_reason why)
+static void decline_for(struct relay *r, enum engine_reason why)
 {
 	atomic_fetch_add_explicit(&r->pools->refused[why], 1, memory_order_relaxed);
 	r->joiner = NULL;
 	r->is_auto = true;
 	for (int i = 0; i < 2; i++)
 		r->dir[i].reason = why;
+}
+
+/* Such listeners' connections are not held; but this one's app may have become what it is by a
+ * reload, after its SYN. */
+static void wire_decline(struct relay *r, enum engine_reason why)
+{
+	struct wire *w = r->pools->wire ? r->pools->wire->wire : NULL;
+	struct wire_tuple client;
+
+	if (w && wire_leg_of(r->side[CLIENT].watch.fd, &client) && wire_is_held(w, &client, NULL))
+		wire_release(w, &client);
+	decline_for(r, why);
 }
 
 static struct joint *joint_new(struct relay *r)
@@ -114,7 +126,7 @@ static struct joint *joint_new(struct relay *r)
 	bool held;
 
 	if (!w) {
-		decline(r, ENGINE_WIRE_OFF);
+		decline_for(r, ENGINE_WIRE_OFF);
 		return NULL;
 	}
 	j = calloc(1, sizeof(*j));
@@ -122,7 +134,7 @@ static struct joint *joint_new(struct relay *r)
 	       wire_is_held(w, &j->client, &hold);
 	if (!held) {
 		free(j);
-		decline(r, ENGINE_WIRE_NOT_HELD);
+		decline_for(r, ENGINE_WIRE_NOT_HELD);
 		return NULL;
 	}
 	j->client_mss = hold.mss;
@@ -539,6 +551,7 @@ const struct engine engine_wire = {
 	.summary = "both connections are joined at packet level, by a BPF program",
 	.prepare = wire_prepare,
 	.withdraw = wire_withdraw,
+	.decline = wire_decline,
 	.pump = wire_pump,
 	.stop = wire_stop,
 	.join = wire_join_relay,

@@ -23,6 +23,11 @@ const struct close_reason_info close_reasons[N_CLOSE_REASONS] = {
 	[CLOSE_QUEUE_TIMEOUT] = { "queue_timeout", 's', true },
 	[CLOSE_SOURCE_CONNECTIONS] = { "max_connections_per_source", 'P', true, .is_flood = true },
 	[CLOSE_SOURCE_RATE] = { "connection_rate_per_source", 'P', true, .is_flood = true },
+	/* Of a PROXY header. */
+	[CLOSE_HEADER_UNTRUSTED] = { "header_untrusted", 'P', true },
+	[CLOSE_HEADER_MISSING] = { "header_missing", 'P', true },
+	[CLOSE_HEADER_MALFORMED] = { "header_malformed", 'P', true },
+	[CLOSE_HEADER_TIMEOUT] = { "header_timeout", 'T', true },
 	[CLOSE_NO_RESOURCES] = { "no_resources", 'R', true },
 	[CLOSE_STOPPED] = { "stopped", 'K', true },
 	[CLOSE_DRAIN_TIMEOUT] = { "drain_timeout", 'K', true },

@@ -27,6 +27,10 @@ enum close_reason {
 	CLOSE_QUEUE_TIMEOUT,
 	CLOSE_SOURCE_CONNECTIONS,
 	CLOSE_SOURCE_RATE,
+	CLOSE_HEADER_UNTRUSTED,
+	CLOSE_HEADER_MISSING,
+	CLOSE_HEADER_MALFORMED,
+	CLOSE_HEADER_TIMEOUT,
 	CLOSE_NO_RESOURCES,
 	CLOSE_STOPPED,
 	CLOSE_DRAIN_TIMEOUT,
@@ -38,7 +42,7 @@ enum close_reason {
 struct close_reason_info {
 	const char *name;
 	/*
-	 * As in HAProxy's log: C the client, S the backend, P a limit of the proxy's, R resources,
+	 * As in HAProxy's log: C the client, S the backend, P a rule of the proxy's, R resources,
 	 * K killed by the operator, I internal, - nothing. T becomes c or s, by the side whose
 	 * silence it was.
 	 */

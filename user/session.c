@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "net.h"
+#include "session_header.h"
 #include "session_log.h"
 #include "session_queue.h"
 #include "session_source.h"
@@ -20,7 +21,9 @@
 /* From each state, the states that may follow it. */
 #define TO(state) (1u << (state))
 static const unsigned int transitions[N_SESSION_STATES] = {
-	[SESSION_ACCEPTED] = TO(SESSION_QUEUED) | TO(SESSION_CONNECTING) | TO(SESSION_CLOSED),
+	[SESSION_ACCEPTED] = TO(SESSION_HEADER) | TO(SESSION_QUEUED) | TO(SESSION_CONNECTING) |
+			     TO(SESSION_CLOSED),
+	[SESSION_HEADER] = TO(SESSION_QUEUED) | TO(SESSION_CONNECTING) | TO(SESSION_CLOSED),
 	[SESSION_QUEUED] = TO(SESSION_QUEUED) | TO(SESSION_CONNECTING) | TO(SESSION_CLOSED),
 	[SESSION_CONNECTING] = TO(SESSION_CONNECTING) | TO(SESSION_QUEUED) | TO(SESSION_RELAYING) |
 			       TO(SESSION_CLOSED),
@@ -48,6 +51,8 @@ static uint64_t timeout_ns(const struct session *s)
 	uint64_t idle = after_ms(s->active_ns, conf->idle_timeout_ms);
 
 	switch (s->state) {
+	case SESSION_HEADER:
+		return after_ms(s->opened_ns, conf->proxy_protocol.timeout_ms);
 	case SESSION_QUEUED:
 		return after_ms(s->queued_ns, conf->queue_timeout_ms);
 	case SESSION_CONNECTING:
@@ -194,6 +199,7 @@ static void give_up_attempt(struct session *s)
 	loop_forget(s->ctx->loop, w);
 	close(fd);
 	s->relay.side[BACKEND] = (struct side){ .watch = *w };
+	session_header_rewind(s);
 }
 
 static void fail_over(struct session *s, int error)
@@ -219,17 +225,61 @@ void session_leave_backend(struct session *s, enum close_reason reason)
  */
 static void on_connect_event(struct session *s, uint32_t events)
 {
+	int fd = s->relay.side[BACKEND].watch.fd, rc;
+
 	if (events & (EPOLLERR | EPOLLHUP)) {
-		int error = net_error(s->relay.side[BACKEND].watch.fd);
+		int error = net_error(fd);
 
 		fail_over(s, error ? error : ECONNRESET);
 		return;
 	}
 	if (!(events & EPOLLOUT))
 		return;
+	rc = session_header_send(s, fd);
+	if (rc == -EAGAIN)
+		return;
+	if (rc) {
+		fail_over(s, -rc);
+		return;
+	}
 	side_note_events(&s->relay.side[BACKEND], events);
 	session_target_answered(s);
 	start_relaying(s);
+}
+
+/* It is known who the client is. */
+static void admit(struct session *s)
+{
+	enum close_reason refused;
+
+	if (session_source_admit(s, &refused))
+		connect_next(s);
+	else
+		session_close(s, refused);
+}
+
+/* --- the client's PROXY header --------------------------------------------------------------- */
+
+static void read_header(struct session *s)
+{
+	enum close_reason why;
+	int rc = session_header_read(s, &why);
+
+	if (!rc)
+		admit(s);
+	else if (rc != -EAGAIN)
+		session_close(s, why);
+}
+
+/* Its bytes make edges: those that are there already, too, as its socket has just been added. */
+static void await_header(struct session *s)
+{
+	if (!session_header_is_trusted(s)) {
+		session_close(s, CLOSE_HEADER_UNTRUSTED);
+		return;
+	}
+	session_set_state(s, SESSION_HEADER);
+	update_timer(s);
 }
 
 /* --- relay ----------------------------------------------------------------------------------- */
@@ -310,6 +360,7 @@ static void start_relaying(struct session *s)
 		    s->connected_ns - s->connecting_ns);
 	free(s->tried);
 	s->tried = NULL;
+	session_header_close(s);
 	update_timer(s);
 	relay_begin(&s->relay);
 	pump(s);
@@ -349,6 +400,8 @@ static void on_client_event(struct watch *w, uint32_t events)
 	 * its end. */
 	if (events & (EPOLLERR | EPOLLHUP))
 		session_close(s, CLOSE_CLIENT_RESET);
+	else if (s->state == SESSION_HEADER)
+		read_header(s);
 }
 
 static void on_backend_event(struct watch *w, uint32_t events)
@@ -377,6 +430,8 @@ static void on_timer(struct timer *t)
 	}
 	if (deadline_ns(s) > now)
 		update_timer(s);
+	else if (s->state == SESSION_HEADER)
+		session_close(s, CLOSE_HEADER_TIMEOUT);
 	else if (s->state == SESSION_QUEUED)
 		session_close(s, CLOSE_QUEUE_TIMEOUT);
 	else if (s->state == SESSION_CONNECTING)
@@ -440,6 +495,7 @@ static void on_destroy(struct work *w)
 	struct session *s = container_of(w, struct session, destroy);
 
 	app_put(s->app);
+	session_header_close(s);
 	free(s->tried);
 	free(s);
 }
@@ -503,11 +559,22 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 	return s;
 }
 
+static void begin(struct session *s)
+{
+	if (s->header) /* bytes of whose are to pass the sockets before the client's first */
+		relay_begin_late(&s->relay, ENGINE_WIRE_HEADER);
+	else
+		relay_prepare(&s->relay, -1);
+	if (session_header_is_awaited(s))
+		await_header(s);
+	else
+		admit(s);
+}
+
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
 		  const struct addr *listener)
 {
 	struct session *s = session_new(ctx, app, client, listener);
-	enum close_reason refused;
 	int rc;
 
 	atomic_fetch_add_explicit(&app->shared->accepted, 1, memory_order_relaxed);
@@ -519,14 +586,12 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 		return;
 	}
 	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);
-	if (rc) {
+	if (rc)
 		net_reset(fd);
-		session_close(s, CLOSE_NO_RESOURCES);
-		return;
-	}
-	relay_prepare(&s->relay, -1);
-	if (session_source_admit(s, &refused))
-		connect_next(s);
 	else
-		session_close(s, refused);
+		rc = session_header_open(s);
+	if (rc)
+		session_close(s, CLOSE_NO_RESOURCES);
+	else
+		begin(s);
 }

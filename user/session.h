@@ -3,13 +3,14 @@
  * A session: one client connection and the way it takes through the proxy.
  *
  *	ACCEPTED ──► CONNECTING ──► RELAYING ──► HALF_CLOSED ──► CLOSED
- *	  │    │     ▲  ▲  │   │        │                          ▲
- *	  │    ▼     │  └──┘   │        └──── error, RST, ─────────┤
- *	  │   QUEUED ┘ next one│                                   │
- *	  └──────┴─────────────┴─ limit, no backend left, time ────┘
+ *	  │ │  │     ▲  ▲  │   │        │                          ▲
+ *	  │ │  ▼     │  └──┘   │        └──── error, RST, ─────────┤
+ *	  │ │ QUEUED ┘ next one│                                   │
+ *	  │ └─► HEADER: the same way from there                    │
+ *	  └────┴───────────────┴─ limit, no backend left, time ────┘
  *
  * It belongs to one worker and is touched by its thread alone. What it holds while nothing happens
- *is this struct and two sockets: no buffer, no pipe.
+ * is this struct and two sockets: no buffer, no pipe.
  */
 #ifndef SHUNT_SESSION_H
 #define SHUNT_SESSION_H
@@ -68,6 +69,7 @@ struct session_ctx {
 
 enum session_state {
 	SESSION_ACCEPTED,
+	SESSION_HEADER, /* who the client is, its first bytes are to tell */
 	SESSION_QUEUED,
 	SESSION_CONNECTING,
 	SESSION_RELAYING,
@@ -75,6 +77,8 @@ enum session_state {
 	SESSION_CLOSED,
 	N_SESSION_STATES
 };
+
+struct session_header;
 
 struct session {
 	struct relay relay;
@@ -87,11 +91,12 @@ struct session {
 	struct waiter waiter;  /* in the app's queue */
 	struct timer timer;
 	struct work pump, destroy;
-	struct addr client;
+	struct addr client;              /* its peer, or whom a PROXY header has named */
 	struct addr listener;            /* where the client connected to: the listener's */
 	struct endpoint_choice endpoint; /* where it is connected, or connecting, to */
 	struct endpoint_walk walk;
-	uint64_t *tried; /* a bit a backend; NULL: none has failed */
+	uint64_t *tried;               /* a bit a backend; NULL: none has failed */
+	struct session_header *header; /* NULL: there is none, or it is through */
 	uint64_t opened_ns, connecting_ns, connected_ns, active_ns;
 	uint64_t queued_ns;     /* when it first had to wait; 0: it did not */
 	uint64_t look_at_ns;    /* waits as the first one: when it looks by itself; 0: not */
@@ -103,6 +108,7 @@ struct session {
 	int connect_error;      /* of the last attempt that failed: a positive errno, or 0 */
 	bool counts_in_app;     /* in app->shared->active */
 	bool counts_at_backend; /* in backend->active */
+	uint8_t header_sent;    /* bytes that the backend has got before the client's */
 	enum session_state state;
 };
 

@@ -5,13 +5,13 @@
 
 #include "log.h"
 
-/* The two HAProxy-like letters: who ended it, and in which phase: Queue, Connecting, Data, Last
- * data (half-closed). */
+/* The two HAProxy-like letters: who ended it, and in which phase: Request (the header), Queue,
+ * Connecting, Data, Last data (half-closed). */
 static void termination_letters(const struct session *s, enum close_reason reason, char letters[3])
 {
 	static const char phase[N_SESSION_STATES] = {
-		[SESSION_ACCEPTED] = 'C', [SESSION_QUEUED] = 'Q',      [SESSION_CONNECTING] = 'C',
-		[SESSION_RELAYING] = 'D', [SESSION_HALF_CLOSED] = 'L',
+		[SESSION_ACCEPTED] = 'C',   [SESSION_HEADER] = 'R',   [SESSION_QUEUED] = 'Q',
+		[SESSION_CONNECTING] = 'C', [SESSION_RELAYING] = 'D', [SESSION_HALF_CLOSED] = 'L',
 	};
 
 	letters[0] = close_reasons[reason].letter;

@@ -8,9 +8,10 @@
 #include "session_snapshot.h"
 
 const char *const session_state_names[N_SESSION_STATES] = {
-	[SESSION_ACCEPTED] = "accepted",       [SESSION_QUEUED] = "queued",
-	[SESSION_CONNECTING] = "connecting",   [SESSION_RELAYING] = "relaying",
-	[SESSION_HALF_CLOSED] = "half_closed", [SESSION_CLOSED] = "closed",
+	[SESSION_ACCEPTED] = "accepted", [SESSION_HEADER] = "header",
+	[SESSION_QUEUED] = "queued",     [SESSION_CONNECTING] = "connecting",
+	[SESSION_RELAYING] = "relaying", [SESSION_HALF_CLOSED] = "half_closed",
+	[SESSION_CLOSED] = "closed",
 };
 
 static void take(const struct session *s, struct session_snapshot *out)

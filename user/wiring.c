@@ -28,6 +28,14 @@ bool wiring_serves(const struct app *app)
 	return app->engine == &engine_wire || (!app->engine && app->conf->wire);
 }
 
+/* The first bytes of its connections are for the sockets: it is served later than from the SYN on. */
+static bool begins_late(const struct app *app)
+{
+	const struct proxy_protocol_conf *conf = &app->conf->proxy_protocol;
+
+	return conf->accept != PROXY_ACCEPT_OFF || conf->send != PROXY_HEADER_NONE;
+}
+
 /* --- what is held ------------------------------------------------------------------------------ */
 
 static int compare(const void *va, const void *vb)
@@ -38,7 +46,7 @@ static int compare(const void *va, const void *vb)
 	return order ? order : (int)addr_port(a) - (int)addr_port(b);
 }
 
-/* Where the apps that it serves listen, in order. */
+/* Where the apps that it serves from the SYN on listen, in order. */
 static struct addresses listeners_of(const struct app_list *apps)
 {
 	struct addresses all = { 0 };
@@ -46,7 +54,7 @@ static struct addresses listeners_of(const struct app_list *apps)
 	for (size_t i = 0; i < apps->n; i++) {
 		const struct app_conf *conf = apps->list[i]->conf;
 
-		if (!wiring_serves(apps->list[i]))
+		if (!wiring_serves(apps->list[i]) || begins_late(apps->list[i]))
 			continue;
 		all.list = xreallocarray(all.list, all.n + conf->n_listen * conf->n_ports,
 					 sizeof(*all.list));

@@ -89,6 +89,16 @@ static const struct {
 	{ "Apps[]", "ConnectionBurstPerSource", OF_APP("'ConnectionBurstPerSource':7"),
 	  "changed a ConnectionBurstPerSource 0 -> 7" },
 	{ "Apps[]", "Backlog", OF_APP("'Backlog':7"), "changed a Backlog 4096 -> 7" },
+	{ "Apps[].ProxyProtocol", "Accept",
+	  OF_APP("'ProxyProtocol':{'Accept':'on','TrustedFrom':['::/0']}"),
+	  "changed a ProxyProtocol.Accept off -> on" },
+	{ "Apps[].ProxyProtocol", "Send", OF_APP("'ProxyProtocol':{'Send':'v1'}"),
+	  "changed a ProxyProtocol.Send off -> v1" },
+	{ "Apps[].ProxyProtocol", "TrustedFrom",
+	  OF_APP("'ProxyProtocol':{'TrustedFrom':['10.0.0.0/8']}"),
+	  "added a ProxyProtocol.TrustedFrom - -> 10.0.0.0/8" },
+	{ "Apps[].ProxyProtocol", "Timeout", OF_APP("'ProxyProtocol':{'Timeout':'4s'}"),
+	  "changed a ProxyProtocol.Timeout 3s -> 4s" },
 	{ "Apps[].Targets[]", "Weight",
 	  "{'Apps':[{'Name':'a','Ports':[1],'Targets':[{'Address':'h:1','Weight':9}]}]}",
 	  "changed a Targets[h:1].Weight 1 -> 9" },
@@ -179,10 +189,15 @@ static void has_a_row(const char *object, const char *key, void *arg)
 	static const struct {
 		const char *object, *key;
 	} others[] = {
-		{ "", "Log" },        { "", "Sockmap" },
-		{ "", "Wire" },       { "", "Admin" },
-		{ "", "Defaults" },   { "", "Apps" },
-		{ "Apps[]", "Name" }, { "Apps[].Targets[]", "Address" },
+		{ "", "Log" },
+		{ "", "Sockmap" },
+		{ "", "Wire" },
+		{ "", "Admin" },
+		{ "", "Defaults" },
+		{ "", "Apps" },
+		{ "Apps[]", "Name" },
+		{ "Apps[].Targets[]", "Address" },
+		{ "Apps[]", "ProxyProtocol" },
 	};
 
 	(void)arg;
@@ -228,13 +243,17 @@ static void lists_are_told_by_what_has_come_and_gone(void **state)
 		"added a Targets - -> h:1",
 		"removed a Targets h:3 -> -",
 		"changed a Targets[h:4].Weight 2 -> 1",
+		"removed a ProxyProtocol.TrustedFrom 10.0.0.0/8 -> -",
+		"added a ProxyProtocol.TrustedFrom - -> 10.0.0.0/9",
 	};
 
 	(void)state;
 	says("{'Apps':[{'Name':'a','Ports':['1-5',8,10],'Listen':['127.0.0.1'],"
-	     "'Targets':['h:2','h:3',{'Address':'h:4','Weight':2}]}]}",
+	     "'Targets':['h:2','h:3',{'Address':'h:4','Weight':2}],"
+	     "'ProxyProtocol':{'TrustedFrom':['::1','10.0.0.0/8']}}]}",
 	     "{'Apps':[{'Name':'a','Ports':['9-12',5,4],'Listen':['::1'],"
-	     "'Targets':['h:4','h:1','h:2']}]}",
+	     "'Targets':['h:4','h:1','h:2'],"
+	     "'ProxyProtocol':{'TrustedFrom':['10.0.0.0/9','::1']}}]}",
 	     lines, ARRAY_SIZE(lines));
 }
 

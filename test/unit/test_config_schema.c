@@ -27,7 +27,7 @@
 static const char smallest[] =
 	"{\"Log\":{},\"Sockmap\":{},\"Wire\":{},\"Admin\":{},\"Defaults\":{},"
 	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}],"
-	"\"HealthCheck\":{}},"
+	"\"HealthCheck\":{},\"ProxyProtocol\":{\"TrustedFrom\":[\"::1\"]}},"
 	"{\"Name\":\"b\",\"Ports\":[2],\"Targets\":[\"h:1\"]}]}"; /* has what Defaults say */
 
 struct object {
@@ -50,6 +50,7 @@ static const struct object objects[] = {
 	{ "Apps[].HealthCheck",
 	  { "$defs", "HealthCheck", "oneOf", "0" },
 	  { "Apps", "0", "HealthCheck" } },
+	{ "Apps[].ProxyProtocol", { "$defs", "ProxyProtocol" }, { "Apps", "0", "ProxyProtocol" } },
 };
 
 static cJSON *schema;
@@ -157,6 +158,15 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s*%u<%u",
 				      a->targets[t].text, a->targets[t].weight,
 				      a->targets[t].max_connections);
+		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %d %d %u",
+			      a->proxy_protocol.accept, a->proxy_protocol.send,
+			      a->proxy_protocol.timeout_ms);
+		for (size_t t = 0; t < a->proxy_protocol.trusted.n; t++) {
+			char range[ADDR_RANGE_TEXT_MAX];
+
+			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s",
+				      addr_range_format(&a->proxy_protocol.trusted.at[t], range));
+		}
 	}
 	assert_true(n < DUMP_MAX_BYTES);
 }

@@ -30,7 +30,9 @@ static const char everything[] =
 	"\"Port\":81,\"Send\":\"\\\\x00A\\\\\\\\\\\\x0d\",\"Expect\":\"+\\\"\"},"
 	"\"SlowStart\":\"30s\",\"OnDown\":\"close\",\"MaxQueue\":8,\"QueueTimeout\":\"3s\","
 	"\"MaxConnectionsPerSource\":21,\"ConnectionRatePerSource\":\"30/m\","
-	"\"ConnectionBurstPerSource\":22,\"Backlog\":77}]}";
+	"\"ConnectionBurstPerSource\":22,\"Backlog\":77,"
+	"\"ProxyProtocol\":{\"Accept\":\"on\",\"Send\":\"v2\","
+	"\"TrustedFrom\":[\"10.0.0.0/8\",\"::1\"],\"Timeout\":\"500ms\"}}]}";
 
 static struct config *parse(const char *text)
 {
@@ -108,6 +110,8 @@ static const cJSON *object_of(const cJSON *json, const char *name)
 		return cJSON_GetObjectItem(app, "HealthCheck");
 	if (!strcmp(name, "Apps[].Targets[]"))
 		return cJSON_GetArrayItem(cJSON_GetObjectItem(app, "Targets"), 0);
+	if (!strcmp(name, "Apps[].ProxyProtocol"))
+		return cJSON_GetObjectItem(app, "ProxyProtocol");
 	return *name ? cJSON_GetObjectItem(json, name) : json;
 }
 

@@ -59,7 +59,8 @@ func (s Style) chunk(most int64) int {
 
 // Conn is one end of a connection. One goroutine may read while another one writes.
 type Conn struct {
-	Name string // who this end is, for messages: "client", or a backend's address
+	Name   string // who this end is, for messages: "client", or a backend's address
+	Header Header // of the PROXY protocol, that a backend has got first
 
 	tcp     *net.TCPConn
 	in, out tally

@@ -190,6 +190,19 @@ var table = []scenario{
 	{"flows_outlive_a_stopped_daemon", everywhere,
 		"AtStop: left ones go on and are adopted, drained ones are waited for; wire clear ends what is left", outlivesStop, "wire"},
 
+	// Who the client is.
+	{"proxy_header_names_the_client", everywhere,
+		"a PROXY header of either version, in pieces, with TLVs, is taken; what follows it arrives exact", headerAccepted, ""},
+	{"wrong_proxy_header_is_refused", eachFamily,
+		"missing, malformed, cut off, late, or from a stranger: a RST, with the reason, and no backend is bothered", headerRefused, ""},
+	{"proxy_header_comes_first", everywhere,
+		"a backend gets the header before the first byte, also the second one that is tried, and one that speaks first",
+		headerSent, ""},
+	{"proxy_header_is_understood_by_others", eachFamily,
+		"HAProxy's headers are understood, and HAProxy and nginx understand those that are sent", headerOfOthers, ""},
+	{"flow_with_a_header_is_promoted", everywhere,
+		"a connection with a header accepted, and one sent, gets on the wire under load, exact", headerPromoted, "wire"},
+
 	{"top_follows_the_daemon", once,
 		"shunt top shows what goes on, fits the terminal as it changes, outlives the daemon, and leaves no trace", liveView, ""},
 	{"metrics_are_true", everywhere,
