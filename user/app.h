@@ -45,7 +45,8 @@ struct app {
 	uint64_t *wheel;    /* balancer: cumulative weights */
 	uint32_t *schedule; /* balancer: round robin's order of turns */
 	size_t n_schedule;
-	_Atomic uint32_t cursor; /* balancer: the next turn */
+	_Atomic uint32_t cursor;      /* balancer: the next turn */
+	_Atomic uint32_t source_turn; /* the source address that is next */
 };
 
 /*

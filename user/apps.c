@@ -7,6 +7,7 @@
 #include "balancer.h"
 #include "engine.h"
 #include "log.h"
+#include "net.h"
 
 struct app_list apps_make(struct config *c, const struct app_list *running,
 			  const struct config_match *match)
@@ -109,6 +110,29 @@ int apps_check_engines(const struct app_list *apps, void (*complain)(void *arg, 
 		}
 	}
 	return result;
+}
+
+int apps_check_transparent(const struct app_list *apps,
+			   void (*complain)(void *arg, const char *text), void *arg)
+{
+	char text[512];
+	int rc = 0;
+
+	for (size_t i = 0; i < apps->n; i++) {
+		const struct app_conf *conf = apps->list[i]->conf;
+
+		if (!conf->transparent)
+			continue;
+		rc = rc ? rc : net_try_transparent();
+		if (!rc)
+			return 0;
+		snprintf(text, sizeof(text),
+			 "app \"%s\": Transparent is not possible: %s: it needs CAP_NET_ADMIN or "
+			 "CAP_NET_RAW",
+			 conf->name, strerror(-rc));
+		complain(arg, text);
+	}
+	return rc;
 }
 
 void app_log(const struct app *app)

@@ -38,6 +38,10 @@ void apps_free(struct apps *a); /* takes a zeroed one, too */
 int apps_check_engines(const struct app_list *apps, void (*complain)(void *arg, const char *text),
 		       void *arg) must_check;
 
+/* That this process may use the addresses of its clients, if an app is to. As above. */
+int apps_check_transparent(const struct app_list *apps,
+			   void (*complain)(void *arg, const char *text), void *arg) must_check;
+
 /* A line of the log that says what the app is. */
 void app_log(const struct app *app);
 

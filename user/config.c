@@ -113,6 +113,9 @@ static const struct key app_keys[] = {
 	{ "Backlog", read_uint, .offset = offsetof(struct app_conf, backlog), .min = 1,
 	  .max = BACKLOG_MAX },
 	{ "ProxyProtocol", read_proxy_protocol, .must = "an object" },
+	{ "SourceAddresses", read_sources, .offset = offsetof(struct app_conf, sources),
+	  .must = SOURCES_MUST },
+	{ "Transparent", read_bool, .offset = offsetof(struct app_conf, transparent) },
 };
 
 static const struct key log_keys[] = {
@@ -347,6 +350,7 @@ static void read_app(struct parser *p, const struct json *v, struct app_conf *ap
 		return;
 	read_object(r, v, &app_kind, app);
 	check_proxy_protocol(r, app, v);
+	check_sources(r, app, v);
 	port_book_claim(p->ports, r, p->app, app, v->at);
 }
 
@@ -426,10 +430,15 @@ static void end_borrowing(struct parser *p, bool accepted)
 	struct app_conf *defaults = &p->defaults;
 
 	end_borrowing_listen(p, accepted);
-	for (size_t i = 0; i < p->config->n_apps; i++)
-		ranges_end_borrowing(&p->config->apps[i].proxy_protocol.trusted,
+	for (size_t i = 0; i < p->config->n_apps; i++) {
+		struct app_conf *app = &p->config->apps[i];
+
+		ranges_end_borrowing(&app->proxy_protocol.trusted,
 				     &defaults->proxy_protocol.trusted, accepted);
+		ranges_end_borrowing(&app->sources, &defaults->sources, accepted);
+	}
 	free(defaults->proxy_protocol.trusted.at);
+	free(defaults->sources.at);
 }
 
 struct config *config_parse(const char *text, size_t len, const struct config_vocabulary *v,
@@ -468,6 +477,7 @@ void app_conf_free(struct app_conf *app)
 		free(app->targets[i].text);
 	free(app->targets);
 	free(app->proxy_protocol.trusted.at);
+	free(app->sources.at);
 	free(app->listen);
 	free(app->ports);
 	free(app->name);

@@ -145,6 +145,9 @@ struct app_conf {
 	uint32_t burst_per_source;   /* 0: what the rate says, at once */
 	uint32_t backlog; /* of each listening socket; the kernel cuts it to net.core.somaxconn */
 	struct proxy_protocol_conf proxy_protocol;
+	struct addr_range_list
+		sources;  /* each one address: where connections to targets come from */
+	bool transparent; /* they come from the client's address; no sources, then */
 };
 
 /* What becomes of flows on the wire when the daemon is told to stop. */

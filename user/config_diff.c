@@ -317,6 +317,7 @@ static bool compare_apps(struct config_diff *d, const struct pair *p)
 	compare_sections(d, p);
 	compare_ranges(d, now, "ProxyProtocol.TrustedFrom", &was->proxy_protocol.trusted,
 		       &now->proxy_protocol.trusted);
+	compare_ranges(d, now, "SourceAddresses", &was->sources, &now->sources);
 	return d->n > n;
 }
 

@@ -89,12 +89,18 @@ static void write_trusted(const struct app_conf *app, cJSON *out, const char *ke
 	write_ranges(&app->proxy_protocol.trusted, out, key);
 }
 
+static void write_sources(const struct app_conf *app, cJSON *out, const char *key)
+{
+	write_ranges(&app->sources, out, key);
+}
+
 static const struct {
 	const char *key;
 	void (*write)(const struct app_conf *app, cJSON *out, const char *key);
 } app_writers[] = {
-	{ "Name", write_name },     { "Ports", write_ports },         { "Targets", write_targets },
-	{ "Listen", write_listen }, { "TrustedFrom", write_trusted },
+	{ "Name", write_name },           { "Ports", write_ports },
+	{ "Targets", write_targets },     { "Listen", write_listen },
+	{ "TrustedFrom", write_trusted }, { "SourceAddresses", write_sources },
 };
 
 /* --- what is a plain value -------------------------------------------------------------------- */

@@ -57,6 +57,8 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_WIRE_NO_ROUTE] = "not on the wire: the kernel has no route to one of its ends",
 	[ENGINE_WIRE_NO_SLOT] = "not on the wire: its table is full",
 	[ENGINE_WIRE_HEADER] = "not on the wire yet: it has begun with a PROXY header",
+	[ENGINE_WIRE_TRANSPARENT] = ("not on the wire: the backend sees the client's own address, "
+				     "which this host can't hold without a socket"),
 };
 
 const char *engine_reason_text(enum engine_reason reason)
@@ -144,6 +146,12 @@ void relay_begin_late(struct relay *r, enum engine_reason why)
 {
 	if (r->joiner && r->joiner->decline)
 		r->joiner->decline(r, why);
+}
+
+void relay_refuse_wire(struct relay *r, enum engine_reason why)
+{
+	r->may_wire = false;
+	relay_begin_late(r, why);
 }
 
 void relay_prepare(struct relay *r, int fd)

@@ -74,6 +74,7 @@ enum engine_reason {
 	ENGINE_WIRE_NO_ROUTE,
 	ENGINE_WIRE_NO_SLOT,
 	ENGINE_WIRE_HEADER,
+	ENGINE_WIRE_TRANSPARENT,
 	N_ENGINE_REASONS
 };
 
@@ -201,6 +202,8 @@ void relay_init(struct relay *r, struct relay_pools *pools, const struct engine 
  * the sockets before the relay's first one. It may still be joined later.
  */
 void relay_begin_late(struct relay *r, enum engine_reason why);
+/* The same for one that is never to be on the wire. */
+void relay_refuse_wire(struct relay *r, enum engine_reason why);
 /* There is a client; and, again, a socket for the backend was made and is not connected yet (-1:
  * not so far). */
 void relay_prepare(struct relay *r, int fd);

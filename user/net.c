@@ -97,6 +97,37 @@ int net_open(const struct addr *a, uint32_t keepalive_ms)
 	return rc;
 }
 
+static int set_transparent(int fd, sa_family_t family)
+{
+	if (family == AF_INET6)
+		return set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+	return set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+}
+
+/* IP_BIND_ADDRESS_NO_PORT: the port is chosen when the destination is known, so that each source
+ * has all of its ports for each destination. */
+int net_bind_source(int fd, const struct addr *a, bool transparent)
+{
+	int rc = transparent ? set_transparent(fd, a->sa.sa_family) : 0;
+
+	if (!rc)
+		rc = set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	if (!rc && bind(fd, &a->sa, addr_len(a)))
+		rc = -errno;
+	return rc;
+}
+
+int net_try_transparent(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP), rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = set_transparent(fd, AF_INET);
+	close(fd);
+	return rc;
+}
+
 int net_start(int fd, const struct addr *a)
 {
 	return connect(fd, &a->sa, addr_len(a)) && errno != EINPROGRESS ? -errno : 0;

@@ -37,6 +37,13 @@ int net_accept(int listener, struct addr *peer) must_check;
 /* A socket for a connection to `a`: the fd or -errno. keepalive_ms: silence before the first probe,
  * 0 for none. */
 int net_open(const struct addr *a, uint32_t keepalive_ms) must_check;
+/*
+ * Has a socket that is not connected yet connect from this address, by any port that is free for
+ * its destination. transparent: it may be one that this host does not have. 0 or -errno.
+ */
+int net_bind_source(int fd, const struct addr *a, bool transparent) must_check;
+/* May this process do the latter? 0 or -errno. */
+int net_try_transparent(void) must_check;
 /* Starts to connect: 0, whether it is established already (a rarity) or will tell by EPOLLOUT, or
  * -errno when it failed at once. */
 int net_start(int fd, const struct addr *a) must_check;

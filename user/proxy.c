@@ -394,8 +394,11 @@ static int open_ports(struct proxy *p)
 		.complain = log_complaint,
 	};
 	struct ports_plan *plan;
-	int rc = ports_plan(&p->ports, &p->apps.running, &context, &plan);
+	int rc = apps_check_transparent(&p->apps.running, log_complaint, NULL);
 
+	if (rc)
+		return rc;
+	rc = ports_plan(&p->ports, &p->apps.running, &context, &plan);
 	if (!rc)
 		ports_commit(&p->ports, plan, on_ports_open, NULL);
 	return rc;

@@ -376,6 +376,10 @@ static void resolve(struct reload *r)
 		fail_by_problems(r, "with engines");
 		return;
 	}
+	if (apps_check_transparent(&r->next_apps, add_problem, r->answer)) {
+		fail_by_problems(r, "with Transparent");
+		return;
+	}
 	rc = names_want(r->c.names, &r->next_apps);
 	if (rc) {
 		fail(r, strerror(-rc));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "net.h"
+#include "session_connect.h"
 #include "session_header.h"
 #include "session_log.h"
 #include "session_queue.h"
@@ -118,21 +119,6 @@ static enum close_reason connect_failure_reason(const struct session *s)
 	return s->connect_error == ETIMEDOUT ? CLOSE_CONNECT_TIMEOUT : CLOSE_NO_BACKEND;
 }
 
-/* A socket that connects: its fd, or -errno. */
-static int start_connect(struct session *s)
-{
-	int fd = net_open(&s->endpoint.addr, s->app->conf->keepalive_ms), rc;
-
-	if (fd < 0)
-		return fd;
-	relay_prepare(&s->relay, fd);
-	rc = net_start(fd, &s->endpoint.addr);
-	if (!rc)
-		return fd;
-	close(fd);
-	return rc;
-}
-
 /* Is there a place for it in the app, and somewhere to connect to? */
 static enum target_search find_target(struct session *s)
 {
@@ -157,8 +143,12 @@ static void connect_next(struct session *s)
 	enum target_search found;
 
 	while ((found = find_target(s)) == TARGET_FOUND) {
-		int fd = start_connect(s), rc;
+		int fd = session_connect(s), rc;
 
+		if (fd == -EPFNOSUPPORT) {
+			s->connect_error = EPFNOSUPPORT;
+			continue;
+		}
 		if (fd < 0 && is_local_shortage(-fd)) {
 			s->connect_error = -fd;
 			break;
@@ -561,7 +551,9 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 
 static void begin(struct session *s)
 {
-	if (s->header) /* bytes of whose are to pass the sockets before the client's first */
+	if (s->app->conf->transparent)
+		relay_refuse_wire(&s->relay, ENGINE_WIRE_TRANSPARENT);
+	else if (s->header) /* bytes of it are to pass the sockets before the client's first */
 		relay_begin_late(&s->relay, ENGINE_WIRE_HEADER);
 	else
 		relay_prepare(&s->relay, -1);

@@ -25,7 +25,8 @@ struct wiring {
 
 bool wiring_serves(const struct app *app)
 {
-	return app->engine == &engine_wire || (!app->engine && app->conf->wire);
+	return !app->conf->transparent &&
+	       (app->engine == &engine_wire || (!app->engine && app->conf->wire));
 }
 
 /* The first bytes of its connections are for the sockets: it is served later than from the SYN on. */

@@ -158,9 +158,9 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s*%u<%u",
 				      a->targets[t].text, a->targets[t].weight,
 				      a->targets[t].max_connections);
-		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %d %d %u",
+		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %d %d %u %d %zu",
 			      a->proxy_protocol.accept, a->proxy_protocol.send,
-			      a->proxy_protocol.timeout_ms);
+			      a->proxy_protocol.timeout_ms, a->transparent, a->sources.n);
 		for (size_t t = 0; t < a->proxy_protocol.trusted.n; t++) {
 			char range[ADDR_RANGE_TEXT_MAX];
 

@@ -32,7 +32,8 @@ static const char everything[] =
 	"\"MaxConnectionsPerSource\":21,\"ConnectionRatePerSource\":\"30/m\","
 	"\"ConnectionBurstPerSource\":22,\"Backlog\":77,"
 	"\"ProxyProtocol\":{\"Accept\":\"on\",\"Send\":\"v2\","
-	"\"TrustedFrom\":[\"10.0.0.0/8\",\"::1\"],\"Timeout\":\"500ms\"}}]}";
+	"\"TrustedFrom\":[\"10.0.0.0/8\",\"::1\"],\"Timeout\":\"500ms\"},"
+	"\"SourceAddresses\":[\"192.0.2.1\",\"::1\"],\"Transparent\":false}]}";
 
 static struct config *parse(const char *text)
 {

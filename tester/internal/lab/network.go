@@ -18,6 +18,12 @@ func (n *NS) IP(commands ...string) error {
 	return err
 }
 
+// IPOf runs commands of ip(8) that are about one family.
+func (n *NS) IPOf(family int, commands ...string) error {
+	_, err := run(strings.Join(commands, "\n")+"\n", "ip", fmt.Sprintf("-%d", family), "-n", n.Name, "-batch", "-")
+	return err
+}
+
 // Disturb has a device of the namespace's treat what it sends as a section of test/bpf/lossy.bpf.c says,
 // whose object file is given. HTB's class 1:2 is the slow one that the program knows of.
 func (n *NS) Disturb(device, object, section string) error {

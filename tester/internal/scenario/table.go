@@ -202,6 +202,12 @@ var table = []scenario{
 		"HAProxy's headers are understood, and HAProxy and nginx understand those that are sent", headerOfOthers, ""},
 	{"flow_with_a_header_is_promoted", everywhere,
 		"a connection with a header accepted, and one sent, gets on the wire under load, exact", headerPromoted, "wire"},
+	{"source_addresses_are_used", everywhere,
+		"targets see SourceAddresses in turn, until each has no port left; an absent one is passed over", sourcesUsed, ""},
+	{"transparent_target_sees_the_client", everywhere,
+		"with Transparent a target sees the client's own address", transparent, ""},
+	{"transparent_needs_a_capability", once,
+		"without it the daemon does not start, and says which one", transparentRefused, ""},
 
 	{"top_follows_the_daemon", once,
 		"shunt top shows what goes on, fits the terminal as it changes, outlives the daemon, and leaves no trace", liveView, ""},

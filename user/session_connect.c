@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "session_connect.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "net.h"
+
+/* Once for all that come to know it: repeats are counted by the log. */
+static void log_unusable(const struct session *s, const struct addr *source, int error)
+{
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(source, text);
+	*strrchr(text, ':') = '\0'; /* its port is 0 */
+	log_warning("app \"%s\": connections to its targets can't come from %s: %s",
+		    s->app->conf->name, text, strerror(error));
+}
+
+/* From one address; NULL: as the kernel chooses. The fd or -errno. */
+static int connect_from(struct session *s, const struct addr *source, bool transparent)
+{
+	const struct addr *to = &s->endpoint.addr;
+	int fd = net_open(to, s->app->conf->keepalive_ms), rc = 0;
+
+	if (fd < 0)
+		return fd;
+	if (source) {
+		rc = net_bind_source(fd, source, transparent);
+		if (rc)
+			log_unusable(s, source, -rc);
+	}
+	if (!rc) {
+		relay_prepare(&s->relay, fd);
+		rc = net_start(fd, to);
+	}
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+/* Each in its turn, so that all of their ports are used; one that has none left makes way. */
+static int connect_from_any(struct session *s)
+{
+	const struct addr_range_list *sources = &s->app->conf->sources;
+	size_t turn = atomic_fetch_add_explicit(&s->app->source_turn, 1, memory_order_relaxed);
+	int rc = -EPFNOSUPPORT;
+
+	for (size_t i = 0; i < sources->n; i++) {
+		const struct addr *source = &sources->at[(turn + i) % sources->n].host;
+
+		if (source->sa.sa_family != s->endpoint.addr.sa.sa_family)
+			continue;
+		rc = connect_from(s, source, false);
+		if (rc != -EADDRNOTAVAIL)
+			break;
+	}
+	return rc;
+}
+
+static int connect_from_client(struct session *s)
+{
+	struct addr client = s->client;
+
+	if (client.sa.sa_family != s->endpoint.addr.sa.sa_family)
+		return -EPFNOSUPPORT;
+	addr_set_port(&client, 0);
+	return connect_from(s, &client, true);
+}
+
+int session_connect(struct session *s)
+{
+	if (s->app->conf->transparent)
+		return connect_from_client(s);
+	if (s->app->conf->sources.n)
+		return connect_from_any(s);
+	return connect_from(s, NULL, false);
+}

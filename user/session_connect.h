@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opens a session's socket to its backend: from which local address, and with which options. A part
+ * of session.c.
+ */
+#ifndef SHUNT_SESSION_CONNECT_H
+#define SHUNT_SESSION_CONNECT_H
+
+#include "session.h"
+
+/*
+ * A socket that connects to s->endpoint: its fd, or -errno. -EPFNOSUPPORT: the app's connections
+ * are to come from addresses of which none is of the endpoint's family; that is no fault of its.
+ */
+int session_connect(struct session *s) must_check;
+
+#endif
