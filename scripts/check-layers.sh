@@ -10,7 +10,7 @@ cd "${1:-$(dirname "$0")/../user}"
 # From the ground up; a * stands for any ending.
 floors=(
 	'util list log log_* addr addr_set addr_range proxy_header histogram buckets table client screen'
-	'net netlink veth timer loop pool slots settler waitq sources'
+	'net netlink unix_socket veth timer loop pool slots settler waitq sources'
 	'config config_* reason admission backend backend_* app balancer resolver load load_* lab ingress'
 	'bpf_load bpf_ring sockmap sockmap_* tcx tcx_* park wire wire_none wire_names wire_maps wire_hooks wire_adopted wire_leg wire_devices engine engine_* trial probe probe_* names apps'
 	'session session_* listener'

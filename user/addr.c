@@ -59,6 +59,8 @@ int addr_compare_host(const struct addr *a, const struct addr *b)
 
 	if (a->sa.sa_family != b->sa.sa_family)
 		return a->sa.sa_family < b->sa.sa_family ? -1 : 1;
+	if (a->sa.sa_family == AF_UNIX)
+		return strcmp(a->un.path, b->un.path);
 	if (a->sa.sa_family == AF_INET)
 		return memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof(a->in.sin_addr));
 	order = memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
@@ -73,6 +75,8 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	if (a->sa.sa_family != b->sa.sa_family || addr_port(a) != addr_port(b))
 		return false;
 	switch (a->sa.sa_family) {
+	case AF_UNIX:
+		return !strcmp(a->un.path, b->un.path);
 	case AF_INET:
 		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
 	case AF_INET6:
@@ -176,6 +180,30 @@ int addr_parse_host(const char *text, struct addr *out)
 	return ipv6_parse(text, &out->in6);
 }
 
+const char *addr_unix_path(const char *text)
+{
+	const size_t len = strlen(ADDR_UNIX_PREFIX);
+
+	/* "unix:80" is a port of a host. */
+	if (strncmp(text, ADDR_UNIX_PREFIX, len) || (text[len] != '/' && text[len] != '@'))
+		return NULL;
+	return text + len;
+}
+
+const char *addr_unix_path_fault(const char *path)
+{
+	if (!path[1])
+		return "no path after \"unix:\": write \"unix:/run/app.sock\"";
+	if (strlen(path) > ADDR_UNIX_PATH_MAX)
+		return "the path is longer than the 107 bytes that a unix socket's may have";
+	return NULL;
+}
+
+struct addr addr_of_unix(const char *path)
+{
+	return (struct addr){ .un = { .family = AF_UNIX, .path = path } };
+}
+
 /*
  * The scope is printed as a number: its name would cost a system call in every line of the access
  * log.
@@ -185,6 +213,9 @@ const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_MAX])
 	char host[INET6_ADDRSTRLEN];
 
 	switch (a->sa.sa_family) {
+	case AF_UNIX:
+		snprintf(buf, ADDR_TEXT_MAX, ADDR_UNIX_PREFIX "%s", a->un.path);
+		break;
 	case AF_INET:
 		inet_ntop(AF_INET, &a->in.sin_addr, host, sizeof(host));
 		snprintf(buf, ADDR_TEXT_MAX, "%s:%u", host, addr_port(a));

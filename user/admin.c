@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "admin_command.h"
-#include "admin_socket.h"
 #include "log.h"
+#include "unix_socket.h"
 
 #define OUT_HIGH_BYTES (64u << 10) /* rows are made while less than this waits to be read */
 #define OUT_FIRST_BYTES 4096u
@@ -41,7 +41,7 @@ struct client {
 struct admin {
 	struct loop *loop;
 	struct admin_context context;
-	struct admin_socket socket;
+	struct unix_socket socket;
 	struct watch listener;
 	struct flows_desk desk;
 	uint64_t started_ns;
@@ -417,7 +417,7 @@ int admin_open(struct loop *loop, const char *path, const struct admin_context *
 	if (rc)
 		snprintf(why, size, "%s", strerror(-rc));
 	else
-		rc = admin_socket_open(&a->socket, path, ADMIN_CLIENTS_MAX, why, size);
+		rc = unix_socket_open(&a->socket, path, 0600, ADMIN_CLIENTS_MAX, why, size);
 	if (!rc) {
 		rc = loop_add(loop, &a->listener, a->socket.fd, EPOLLIN | EPOLLET);
 		if (rc)
@@ -436,7 +436,7 @@ void admin_close(struct admin *a)
 	if (!a)
 		return;
 	loop_remove(a->loop, &a->listener);
-	admin_socket_close(&a->socket);
+	unix_socket_close(&a->socket);
 	list_for_each_safe(e, &a->clients) {
 		struct client *c = list_entry(e, struct client, link);
 

@@ -219,11 +219,15 @@ static const struct app *next_app(struct admin_request *r)
 	return NULL;
 }
 
-/* "5001,5200-5210", or its beginning and "...". */
+/* "5001,5200-5210", or its beginning and "..."; of an app without ports, its first unix socket. */
 static void put_ports(cJSON *row, const struct app_conf *conf)
 {
-	char text[PORTS_TEXT_MAX + sizeof(",65535-65535")];
+	char text[MAX(PORTS_TEXT_MAX + sizeof(",65535-65535"), ADDR_TEXT_MAX + sizeof(",..."))];
 	size_t len = 0, last;
+
+	if (!conf->n_ports)
+		snprintf(text, sizeof(text), ADDR_UNIX_PREFIX "%s%s", conf->sockets[0],
+			 conf->n_sockets > 1 ? ",..." : "");
 
 	for (size_t i = 0; i < conf->n_ports; i = last + 1) {
 		for (last = i; last + 1 < conf->n_ports; last++)

@@ -135,24 +135,35 @@ int apps_check_transparent(const struct app_list *apps,
 	return rc;
 }
 
+/* "ports 80 443 on 0.0.0.0 and [::]", as much as there is room for. */
+static void ports_text(const struct app_conf *conf, char *text, size_t size)
+{
+	size_t at = (size_t)snprintf(text, size, "ports");
+
+	for (size_t i = 0; i < conf->n_ports && at < size; i++)
+		at += (size_t)snprintf(text + at, size - at, " %u", conf->ports[i]);
+	for (size_t i = 0; i < conf->n_listen && at < size; i++) {
+		char host[ADDR_TEXT_MAX];
+
+		addr_format(&conf->listen[i], host);
+		*strrchr(host, ':') = '\0'; /* its port is 0 */
+		at += (size_t)snprintf(text + at, size - at, "%s%s", i ? " and " : " on ", host);
+	}
+}
+
 void app_log(const struct app *app)
 {
 	const struct app_conf *conf = app->conf;
-	char listen[512] = "", ports[512] = "";
-	size_t at = 0;
+	char where[1024] = "";
+	size_t at;
 
-	for (size_t i = 0; i < conf->n_listen && at < sizeof(listen); i++) {
-		char text[ADDR_TEXT_MAX];
-		struct addr a = conf->listen[i];
-		const char *colon = strrchr(addr_format(&a, text), ':');
-
-		at += (size_t)snprintf(listen + at, sizeof(listen) - at, "%s%.*s", i ? " and " : "",
-				       (int)(colon - text), text);
-	}
-	at = 0;
-	for (size_t i = 0; i < conf->n_ports && at < sizeof(ports); i++)
-		at += (size_t)snprintf(ports + at, sizeof(ports) - at, " %u", conf->ports[i]);
-	log_info("app \"%s\": ports%s on %s; %zu target%s by %s, engine %s", conf->name, ports,
-		 listen, conf->n_targets, conf->n_targets == 1 ? "" : "s", conf->balance,
+	if (conf->n_listen)
+		ports_text(conf, where, sizeof(where));
+	at = strlen(where);
+	for (size_t i = 0; i < conf->n_sockets && at < sizeof(where); i++)
+		at += (size_t)snprintf(where + at, sizeof(where) - at, "%sunix:%s",
+				       at ? " and " : "", conf->sockets[i]);
+	log_info("app \"%s\": %s; %zu target%s by %s, engine %s", conf->name, where,
+		 conf->n_targets, conf->n_targets == 1 ? "" : "s", conf->balance,
 		 app->engine ? app->engine->name : "auto");
 }

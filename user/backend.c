@@ -36,8 +36,13 @@ struct backend *backend_new(const struct target_conf *conf)
 		.at = conf->at,
 		.is_literal = conf->is_literal,
 	};
-	if (conf->is_literal)
-		backend_set_addresses(b, &conf->addr, 1);
+	if (conf->is_literal) {
+		struct addr addr = conf->addr;
+
+		if (addr.sa.sa_family == AF_UNIX) /* it outlives the conf */
+			addr = addr_of_unix(addr_unix_path(b->text));
+		backend_set_addresses(b, &addr, 1);
+	}
 	return b;
 }
 

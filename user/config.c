@@ -12,6 +12,7 @@
 #include "config_admin.h"
 #include "config_health.h"
 #include "config_json.h"
+#include "config_listen.h"
 #include "config_ports.h"
 #include "config_proxy_protocol.h"
 #include "config_ranges.h"
@@ -41,7 +42,7 @@ static struct parser *parser_of(struct reader *r)
 }
 
 static key_reader read_log, read_sockmap, read_wire, read_admin, read_defaults, note_apps,
-	read_name, read_ports, read_listen;
+	read_name, read_ports;
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -73,14 +74,13 @@ static const char *const on_down[] = {
 static const struct key app_keys[] = {
 	{ "Name", read_name, .offset = offsetof(struct app_conf, name), .required = true,
 	  .must = "1 to 64 printable characters without blanks at the ends" },
-	{ "Ports", read_ports, .required = true,
-	  .must = "an array of ports (1 to 65535) and ranges (\"6200-6210\"), at least one" },
+	{ "Ports", read_ports, .must = PORTS_MUST },
 	{ "Targets", read_targets, .required = true,
 	  .must = "an array of targets (\"host:port\" or {\"Address\": ..., \"Weight\": ...}), "
 		  "at least one" },
 #define APP_KEYS_WITHOUT_DEFAULT 3
-	{ "Listen", read_listen,
-	  .must = "an array of addresses such as \"0.0.0.0\" and \"::\", at least one" },
+	{ "Listen", read_listen, .must = LISTEN_MUST },
+	{ "ListenMode", read_mode, .offset = offsetof(struct app_conf, listen_mode) },
 	{ "Balance", read_balancer, .offset = offsetof(struct app_conf, balance) },
 	{ "Engine", read_engine, .offset = offsetof(struct app_conf, engine) },
 	{ "Wire", read_bool, .offset = offsetof(struct app_conf, wire) },
@@ -250,39 +250,6 @@ static void read_ports(struct reader *r, const struct key *key, const struct jso
 	port_book_read(parser_of(r)->ports, r, parser_of(r)->app, v, key);
 }
 
-/* Wrong addresses are left out of the list, so that no clash is reported for them. */
-static void read_listen(struct reader *r, const struct key *key, const struct json *v, void *field)
-{
-	static const char must[] = "an address such as \"192.0.2.1\", \"0.0.0.0\" or \"::\"";
-	struct app_conf *app = field;
-	struct mention *seen;
-	char text[ADDR_TEXT_MAX];
-	size_t n;
-
-	app->listen = NULL;
-	app->n_listen = 0;
-	app->listen_is_default = false;
-	if (!reader_filled_array(r, key, v))
-		return;
-	n = (size_t)cJSON_GetArraySize(v->item);
-	app->listen = xcalloc(n, sizeof(*app->listen));
-	seen = xcalloc(n, sizeof(*seen));
-	json_for_each(element, v) {
-		struct addr *addr = &app->listen[app->n_listen];
-
-		if (!reader_type(r, element, "a Listen address", cJSON_String, must))
-			continue;
-		if (addr_parse_host(element->item->valuestring, addr)) {
-			reader_reject(r, element, "a Listen address", cJSON_String, must);
-			continue;
-		}
-		addr_format(addr, text);
-		*strrchr(text, ':') = '\0';
-		seen[app->n_listen++] = (struct mention){ xstrdup(text), element->at };
-	}
-	reader_refuse_repeats(r, seen, app->n_listen, "Listen address");
-}
-
 static void read_section(struct reader *r, const struct key *key, const struct json *v,
 			 const struct object_kind *kind, void *object)
 {
@@ -351,6 +318,7 @@ static void read_app(struct parser *p, const struct json *v, struct app_conf *ap
 	read_object(r, v, &app_kind, app);
 	check_proxy_protocol(r, app, v);
 	check_sources(r, app, v);
+	check_listen(r, app, v);
 	port_book_claim(p->ports, r, p->app, app, v->at);
 }
 
@@ -389,6 +357,7 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.listen = p->wildcards,
 		.n_listen = ARRAY_SIZE(p->wildcards),
 		.listen_is_default = true,
+		.listen_mode = LISTEN_MODE_DEFAULT,
 		.balance = v->balancers[0],
 		.wire = true,
 		.connect_timeout_ms = CONNECT_TIMEOUT_DEFAULT_MS,
@@ -403,42 +372,25 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 	};
 }
 
-/* Gives each borrower of a default Listen a copy of its own, or nothing when the config is refused:
+/* Gives each borrower of a default list a copy of its own, or nothing when the config is refused:
  * only an accepted one bounds the copies, by its limit of listeners. */
-static void end_borrowing_listen(struct parser *p, bool accepted)
-{
-	struct app_conf *defaults = &p->defaults;
-
-	for (size_t i = 0; i < p->config->n_apps; i++) {
-		struct app_conf *app = &p->config->apps[i];
-
-		if (app->listen != defaults->listen)
-			continue;
-		app->listen = NULL;
-		if (!accepted)
-			continue;
-		app->listen = xcalloc(defaults->n_listen, sizeof(*app->listen));
-		memcpy(app->listen, defaults->listen, defaults->n_listen * sizeof(*app->listen));
-	}
-	if (defaults->listen != p->wildcards)
-		free(defaults->listen);
-}
-
-/* The same for the lists of ranges. */
 static void end_borrowing(struct parser *p, bool accepted)
 {
 	struct app_conf *defaults = &p->defaults;
 
-	end_borrowing_listen(p, accepted);
 	for (size_t i = 0; i < p->config->n_apps; i++) {
 		struct app_conf *app = &p->config->apps[i];
 
+		listen_end_borrowing(app, defaults, accepted);
 		ranges_end_borrowing(&app->proxy_protocol.trusted,
 				     &defaults->proxy_protocol.trusted, accepted);
 		ranges_end_borrowing(&app->sources, &defaults->sources, accepted);
 	}
 	free(defaults->proxy_protocol.trusted.at);
 	free(defaults->sources.at);
+	if (defaults->listen == p->wildcards)
+		defaults->listen = NULL;
+	listen_free(defaults);
 }
 
 struct config *config_parse(const char *text, size_t len, const struct config_vocabulary *v,
@@ -478,7 +430,7 @@ void app_conf_free(struct app_conf *app)
 	free(app->targets);
 	free(app->proxy_protocol.trusted.at);
 	free(app->sources.at);
-	free(app->listen);
+	listen_free(app);
 	free(app->ports);
 	free(app->name);
 }

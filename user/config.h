@@ -26,6 +26,7 @@
 #define CONFIG_SOCKMAP_FLOWS_MAX (1u << 20)
 #define CONFIG_SOCKMAP_BACKLOG_MAX_KIB (64u << 10)
 #define CONFIG_WIRE_FLOWS_MAX (1u << 20)
+#define LISTEN_MODE_DEFAULT 0660
 #define CONFIG_RANGES_MAX 64 /* of hosts, in one list */
 
 #define ADMIN_SOCKET_DEFAULT "/run/shunt/admin.sock"
@@ -65,10 +66,10 @@ struct config_vocabulary {
 };
 
 struct target_conf {
-	char *text; /* as given: "host:port", and the target's name in every table and log */
-	struct host_port at;
-	bool is_literal;          /* at.host is an address: */
-	struct addr addr;         /* that address with the port */
+	char *text; /* as given: "host:port", "unix:/path": its name in every table and log */
+	struct host_port at;      /* of a unix socket: nothing */
+	bool is_literal;          /* at.host is an address, or it is a unix socket: */
+	struct addr addr;         /* that address with the port; a path is the text's */
 	uint32_t weight;          /* 1 to CONFIG_WEIGHT_MAX */
 	uint32_t max_connections; /* 0: no limit */
 };
@@ -116,13 +117,16 @@ struct proxy_protocol_conf {
 	uint32_t timeout_ms;            /* for the header */
 };
 
-/* Where an app listens: one of its Listen addresses with one of its ports. */
+/* An app listens on each of its Listen addresses with each of its ports, and on unix sockets. */
 struct app_conf {
 	char *name;
 	uint16_t *ports; /* ranges expanded, in the order given */
 	size_t n_ports;
 	struct addr *listen; /* port 0 */
 	size_t n_listen;
+	char **sockets; /* paths of unix sockets, and abstract names ("@name") */
+	size_t n_sockets;
+	uint32_t listen_mode;   /* of those that have a place in the file system */
 	bool listen_is_default; /* no Listen given: a host without IPv6 is then no error */
 	struct target_conf *targets;
 	size_t n_targets;
@@ -191,6 +195,10 @@ struct config_errors {
 	size_t n;     /* in list, in the order of the text */
 	size_t total; /* found */
 };
+
+/* Where an app listens, in all; and the one of number k, whose path is the conf's. */
+size_t app_conf_listeners(const struct app_conf *app);
+struct addr app_conf_listener(const struct app_conf *app, size_t k);
 
 /*
  * Both return a config that the caller gives to config_free(), or NULL with at least one error in

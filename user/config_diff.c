@@ -217,6 +217,26 @@ static void compare_ranges(struct config_diff *d, const struct app_conf *app, co
 	add_ranges(d, app, key, true, now, was);
 }
 
+static bool has_socket(const struct app_conf *app, const char *path)
+{
+	for (size_t i = 0; i < app->n_sockets; i++)
+		if (!strcmp(app->sockets[i], path))
+			return true;
+	return false;
+}
+
+static void add_sockets(struct config_diff *d, const struct app_conf *app, bool added,
+			const struct app_conf *has, const struct app_conf *other)
+{
+	for (size_t i = 0; i < has->n_sockets; i++) {
+		struct addr a = addr_of_unix(has->sockets[i]);
+		char text[ADDR_TEXT_MAX];
+
+		if (!has_socket(other, has->sockets[i]))
+			add_element(d, app, "Listen", added, addr_format(&a, text));
+	}
+}
+
 static int compare_targets_by_text(const void *va, const void *vb)
 {
 	const struct target_conf *const *a = va, *const *b = vb;
@@ -308,6 +328,8 @@ static bool compare_apps(struct config_diff *d, const struct pair *p)
 	compare_ports(d, was, now);
 	add_addresses(d, now, false, was, now);
 	add_addresses(d, now, true, now, was);
+	add_sockets(d, now, false, was, now);
+	add_sockets(d, now, true, now, was);
 	compare_targets(d, was, now);
 	compare_values(d, app_kind(), p);
 	if (was->health.on && now->health.on)

@@ -25,11 +25,20 @@ struct claim {
 	uint16_t port;
 };
 
+/* A unix socket that an app listens on. */
+struct socket_claim {
+	const char *path;
+	struct json_pos at; /* of the app */
+	uint32_t app;
+};
+
 struct port_book {
 	struct range *ranges;
 	size_t n_ranges, ranges_cap;
 	struct claim *claims;
 	size_t n_claims, claims_cap;
+	struct socket_claim *sockets;
+	size_t n_sockets, sockets_cap;
 	size_t n_listeners; /* ports read, then also what their further addresses add */
 	bool full;          /* and complained of */
 	struct {
@@ -49,6 +58,7 @@ void port_book_free(struct port_book *b)
 		return;
 	free(b->ranges);
 	free(b->claims);
+	free(b->sockets);
 	free(b);
 }
 
@@ -165,11 +175,23 @@ void port_book_read(struct port_book *b, struct reader *r, uint32_t app, const s
 	}
 }
 
+static void claim_sockets(struct port_book *b, struct reader *r, uint32_t app,
+			  const struct app_conf *conf, struct json_pos at)
+{
+	if (!conf->n_sockets || !room_for(b, r, conf->n_sockets, at))
+		return;
+	b->sockets = grow(b->sockets, b->n_sockets, conf->n_sockets, &b->sockets_cap,
+			  sizeof(*b->sockets));
+	for (size_t i = 0; i < conf->n_sockets; i++)
+		b->sockets[b->n_sockets++] = (struct socket_claim){ conf->sockets[i], at, app };
+}
+
 void port_book_claim(struct port_book *b, struct reader *r, uint32_t app, struct app_conf *conf,
 		     struct json_pos at)
 {
 	size_t first = b->n_ranges, n_ports = 0;
 
+	claim_sockets(b, r, app, conf, at);
 	for (; first > 0 && b->ranges[first - 1].app == app; first--)
 		n_ports += range_size(&b->ranges[first - 1]);
 	if (!n_ports || !conf->n_listen || !room_for(b, r, n_ports * (conf->n_listen - 1), at))
@@ -203,6 +225,37 @@ static int claim_order(const void *va, const void *vb)
 	if (order)
 		return order;
 	return (a->range > b->range) - (a->range < b->range);
+}
+
+static int socket_order(const void *va, const void *vb)
+{
+	const struct socket_claim *a = va, *b = vb;
+	int order = strcmp(a->path, b->path);
+
+	return order ? order : (a->app > b->app) - (a->app < b->app);
+}
+
+static void compare_sockets(struct port_book *b, struct reader *r, const struct app_conf *apps)
+{
+	const struct socket_claim *first = b->sockets;
+	char name[QUOTED_MAX];
+
+	if (b->n_sockets)
+		qsort(b->sockets, b->n_sockets, sizeof(*b->sockets), socket_order);
+	for (size_t i = 1; i < b->n_sockets; i++) {
+		const struct socket_claim *c = &b->sockets[i];
+		const char *owner = apps[first->app].name;
+
+		if (strcmp(c->path, first->path)) {
+			first = c;
+		} else if (c->app != first->app) {
+			reader_scope_app(r, apps[c->app].name, c->app);
+			reader_fail(r, c->at,
+				    "unix:%s is taken by app %s (line %u), must be another",
+				    c->path, owner ? quoted(name, owner) : "without a name",
+				    first->at.line);
+		}
+	}
 }
 
 static bool is_wildcard(const struct addr *a)
@@ -240,6 +293,7 @@ void port_book_compare(struct port_book *b, struct reader *r, const struct app_c
 {
 	const struct claim *wildcard = NULL, *same = NULL;
 
+	compare_sockets(b, r, apps);
 	if (b->n_claims)
 		qsort(b->claims, b->n_claims, sizeof(*b->claims), claim_order);
 	for (size_t i = 0; i < b->n_claims; i++) {

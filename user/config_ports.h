@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which app has which port of which address. Ports are read as ranges, refused when an app names
- * one twice, expanded when the app's addresses are known, and compared across apps when all are
- * read. The work is bounded by CONFIG_LISTENERS_MAX, whatever the file says.
+ * Which app has which port of which address, and which unix socket. Ports are read as ranges,
+ * refused when an app names one twice, expanded when the app's addresses are known, and compared
+ * across apps when all are read. The work is bounded by CONFIG_LISTENERS_MAX, whatever the file
+ * says.
  */
 #ifndef SHUNT_CONFIG_PORTS_H
 #define SHUNT_CONFIG_PORTS_H
@@ -21,12 +22,13 @@ void port_book_free(struct port_book *b); /* takes NULL */
 void port_book_read(struct port_book *b, struct reader *r, uint32_t app, const struct json *v,
 		    const struct key *key);
 /*
- * Fills in conf->ports and claims them on each of conf->listen, which must stay where it is until
- * port_book_compare(). `at` is where the app stands.
+ * Fills in conf->ports and claims them on each of conf->listen, and conf->sockets, both of which
+ * must stay where they are until port_book_compare(). `at` is where the app stands.
  */
 void port_book_claim(struct port_book *b, struct reader *r, uint32_t app, struct app_conf *conf,
 		     struct json_pos at);
-/* Complains of each range that claims what an app before it has. Sets the reader's scope. */
+/* Complains of each range, and each unix socket, that claims what an app before it has. Sets the
+ * reader's scope. */
 void port_book_compare(struct port_book *b, struct reader *r, const struct app_conf *apps);
 
 #endif

@@ -8,7 +8,8 @@
 static key_reader read_address;
 
 static const struct key target_keys[] = {
-	{ "Address", read_address, .required = true, .must = "a string \"host:port\"" },
+	{ "Address", read_address, .required = true,
+	  .must = "a string \"host:port\" or \"unix:/path\"" },
 	{ "Weight", read_uint, .offset = offsetof(struct target_conf, weight), .min = 1,
 	  .max = CONFIG_WEIGHT_MAX },
 	{ "MaxConnections", read_uint, .offset = offsetof(struct target_conf, max_connections),
@@ -21,14 +22,33 @@ const struct object_kind config_target_kind = {
 	ARRAY_SIZE(target_keys),
 };
 
+static void set_unix_target(struct reader *r, const char *what, const struct json *v,
+			    struct target_conf *t)
+{
+	const char *why = addr_unix_path_fault(addr_unix_path(v->item->valuestring));
+	char shown[QUOTED_MAX];
+
+	if (why) {
+		reader_fail(r, v->at, "%s %s: %s", what, quoted(shown, v->item->valuestring), why);
+		return;
+	}
+	t->text = xstrdup(v->item->valuestring);
+	t->is_literal = true;
+	t->addr = addr_of_unix(addr_unix_path(t->text));
+}
+
 static void set_target(struct reader *r, const char *what, const struct json *v,
 		       struct target_conf *t)
 {
 	char shown[QUOTED_MAX];
 	const char *why;
 
-	if (!reader_type(r, v, what, cJSON_String, "\"host:port\""))
+	if (!reader_type(r, v, what, cJSON_String, "\"host:port\" or \"unix:/path\""))
 		return;
+	if (addr_unix_path(v->item->valuestring)) {
+		set_unix_target(r, what, v, t);
+		return;
+	}
 	if (host_port_parse(v->item->valuestring, &t->at, &why)) {
 		reader_fail(r, v->at, "%s %s: %s", what, quoted(shown, v->item->valuestring), why);
 		return;

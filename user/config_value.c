@@ -6,6 +6,7 @@
 
 #include "config_admin.h"
 #include "config_health.h"
+#include "config_listen.h"
 #include "config_rate.h"
 #include "config_wire.h"
 
@@ -52,6 +53,11 @@ static void duration_text(const struct value *v, char *text)
 static void rate_value_text(const struct value *v, char *text)
 {
 	rate_text(v->field, text, CONFIG_VALUE_MAX);
+}
+
+static void mode_text(const struct value *v, char *text)
+{
+	snprintf(text, CONFIG_VALUE_MAX, "%04o", *(const uint32_t *)v->field);
 }
 
 static void enum_text(const struct value *v, char *text)
@@ -122,6 +128,7 @@ static const struct value_type {
 	{ read_uint, sizeof(uint32_t), uint_text },
 	{ read_duration, sizeof(uint32_t), duration_text },
 	{ read_rate, sizeof(struct rate), rate_value_text },
+	{ read_mode, sizeof(uint32_t), mode_text },
 	{ read_enum, sizeof(unsigned int), enum_text },
 	{ read_balancer, sizeof(const char *), name_text },
 	{ read_engine, sizeof(const char *), name_text },

@@ -28,7 +28,7 @@ static void write_name(const struct app_conf *app, cJSON *out, const char *key)
 /* 6001, "6200-6210": three and more in a row are a range. */
 static void write_ports(const struct app_conf *app, cJSON *out, const char *key)
 {
-	cJSON *list = cJSON_AddArrayToObject(out, key);
+	cJSON *list = app->n_ports ? cJSON_AddArrayToObject(out, key) : NULL;
 	size_t last;
 
 	for (size_t i = 0; i < app->n_ports; i = last + 1) {
@@ -71,6 +71,12 @@ static void write_listen(const struct app_conf *app, cJSON *out, const char *key
 		addr_format(&app->listen[i], text);
 		*strrchr(text, ':') = '\0'; /* its port is 0 */
 		cJSON_AddItemToArray(list, cJSON_CreateString(text));
+	}
+	for (size_t i = 0; i < app->n_sockets; i++) {
+		struct addr a = addr_of_unix(app->sockets[i]);
+		char text[ADDR_TEXT_MAX];
+
+		cJSON_AddItemToArray(list, cJSON_CreateString(addr_format(&a, text)));
 	}
 }
 

@@ -37,6 +37,7 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_NOT_ESTABLISHED] =
 		"one of its ends had begun to close before sockmap could take it",
 	[ENGINE_JOIN_FAILED] = "the kernel did not take its sockets into the sockmap",
+	[ENGINE_NOT_TCP] = "one of its ends is a unix socket, which only copy and splice take",
 	[ENGINE_ON_THE_WIRE] = "its connections were joined before the first byte",
 	[ENGINE_PROMOTED] = "its connections were joined in a moment when both were dry",
 	[ENGINE_ADOPTED] = "a daemon before this one has joined its connections",
@@ -104,6 +105,11 @@ void relay_init(struct relay *r, struct relay_pools *pools, const struct engine 
 	}
 }
 
+bool side_is_broken(const struct side *s, uint32_t events)
+{
+	return events & (s->is_unix ? EPOLLERR : EPOLLERR | EPOLLHUP);
+}
+
 void side_note_events(struct side *s, uint32_t events)
 {
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -126,6 +132,11 @@ void direction_switch(struct relay *r, int from, const struct engine *engine,
 	d->engine->stop(r, from);
 	d->engine = engine;
 	d->reason = reason;
+}
+
+bool relay_is_tcp(const struct relay *r)
+{
+	return !r->side[CLIENT].is_unix && !r->side[BACKEND].is_unix;
 }
 
 bool relay_may_join(const struct relay *r)

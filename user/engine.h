@@ -41,9 +41,10 @@ struct side {
 	struct watch watch; /* its fd; -1: none */
 	bool readable;
 	bool writable;
-	bool hangup; /* the peer's FIN or RST has come: read on until it shows */
-	bool urgent; /* urgent data has come: reads stop at its mark, and a short one does not mean
-			empty */
+	bool hangup;  /* the peer's FIN or RST has come: read on until it shows */
+	bool urgent;  /* urgent data has come: reads stop at its mark, and a short one does not mean
+			 empty */
+	bool is_unix; /* it is no TCP socket */
 };
 
 /* Why a direction is on its engine; explained by engine_reason_text(). */
@@ -59,6 +60,7 @@ enum engine_reason {
 	ENGINE_NO_SLOT,
 	ENGINE_NOT_ESTABLISHED,
 	ENGINE_JOIN_FAILED,
+	ENGINE_NOT_TCP,
 	ENGINE_ON_THE_WIRE,
 	ENGINE_PROMOTED,
 	ENGINE_ADOPTED,
@@ -221,6 +223,11 @@ uint64_t relay_refresh(struct relay *r);
 void relay_release(struct relay *r);
 /* Notes an edge of a side: EPOLL* bits. */
 void side_note_events(struct side *s, uint32_t events);
+/*
+ * Do these events say that its connection is broken? EPOLLHUP does of a TCP socket. Of a unix socket
+ * it says no more than that the peer has closed: what it has sent before is still to be read.
+ */
+bool side_is_broken(const struct side *s, uint32_t events);
 
 bool relay_is_done(const struct relay *r); /* both directions have ended */
 bool relay_is_dry(const struct relay *r);  /* no bytes wait inside */
@@ -250,6 +257,8 @@ void direction_switch(struct relay *r, int from, const struct engine *engine,
  * waits in between.
  */
 bool relay_may_join(const struct relay *r);
+/* Are both sides TCP sockets, which is what engines that join take? */
+bool relay_is_tcp(const struct relay *r);
 /* Joins, or does not and counts why not. 0 or -errno: then it stays on the engines of its
  * directions. */
 int relay_join(struct relay *r, const struct engine *engine, enum engine_reason reason);

@@ -368,9 +368,14 @@ static enum engine_reason refusal(int error)
 static int sockmap_join(struct relay *r, enum engine_reason *why_not)
 {
 	struct sockmap_share *s = r->pools->sockmap;
-	struct joint *j = s ? joint_new(s, r) : NULL;
+	struct joint *j;
 	int rc = 0;
 
+	if (!relay_is_tcp(r)) {
+		*why_not = ENGINE_NOT_TCP;
+		return -EOPNOTSUPP;
+	}
+	j = s ? joint_new(s, r) : NULL;
 	if (!j) {
 		*why_not = s ? ENGINE_NO_SLOT : ENGINE_SOCKMAP_OFF;
 		return -ENOSPC;

@@ -141,26 +141,6 @@ static struct joint *joint_new(struct relay *r)
 	return j;
 }
 
-/*
- * The backend must not send larger segments than the client can take: it is told the client's
- * limit. That the option or the expectation can't be set shows at the join, as another reason.
- */
-static void wire_prepare(struct relay *r, int fd)
-{
-	struct joint *j = joint_of(r);
-	int mss;
-
-	if (!j)
-		r->joint = j = joint_new(r);
-	if (!j || fd < 0)
-		return;
-	mss = (int)MAX(j->client_mss, MSS_MIN);
-	if (j->client_mss)
-		setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss));
-	if (wire_expect(r->pools->wire->wire, fd))
-		return;
-}
-
 static void wire_withdraw(struct relay *r)
 {
 	struct joint *j = joint_of(r);
@@ -180,6 +160,31 @@ static void wire_withdraw(struct relay *r)
 		wire_release(w, &backend);
 	free(j);
 	r->joint = NULL;
+}
+
+/*
+ * The backend must not send larger segments than the client can take: it is told the client's
+ * limit. That the option or the expectation can't be set shows at the join, as another reason.
+ */
+static void wire_prepare(struct relay *r, int fd)
+{
+	struct joint *j = joint_of(r);
+	int mss;
+
+	if (!relay_is_tcp(r)) {
+		wire_withdraw(r);
+		wire_decline(r, ENGINE_NOT_TCP);
+		return;
+	}
+	if (!j)
+		r->joint = j = joint_new(r);
+	if (!j || fd < 0)
+		return;
+	mss = (int)MAX(j->client_mss, MSS_MIN);
+	if (j->client_mss)
+		setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss));
+	if (wire_expect(r->pools->wire->wire, fd))
+		return;
 }
 
 /* --- join and leave -------------------------------------------------------------------------- */
@@ -373,8 +378,8 @@ bool wire_may_promote(const struct relay *r)
 	unsigned int patience = 1u << (2 * r->promotions);
 	uint64_t age_ns;
 
-	if (!s || !s->settler.settler || !r->may_wire || r->joined || r->joiner ||
-	    r->promotions == PROMOTIONS_MAX || !may_still_join(r))
+	if (!s || !s->settler.settler || !r->may_wire || !relay_is_tcp(r) || r->joined ||
+	    r->joiner || r->promotions == PROMOTIONS_MAX || !may_still_join(r))
 		return false;
 	age_ns = s->pools->loop->now_ns - r->born_ns;
 	return age_ns >= patience * PROMOTION_AFTER_NS ||

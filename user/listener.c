@@ -205,7 +205,8 @@ int listener_listen(struct listener *l, uint32_t backlog)
 
 int listener_open(struct listener *l, struct listener_set *set, struct app *app)
 {
-	int rc = loop_add(set->ctx->loop, &l->watch, l->fd, EPOLLIN | EPOLLET);
+	uint32_t shared = addr_is_ip(&l->at) ? 0 : EPOLLEXCLUSIVE;
+	int rc = loop_add(set->ctx->loop, &l->watch, l->fd, EPOLLIN | EPOLLET | shared);
 
 	if (rc)
 		return rc;
@@ -215,13 +216,15 @@ int listener_open(struct listener *l, struct listener_set *set, struct app *app)
 	return 0;
 }
 
-void listener_change_app(struct listener *l, struct app *app)
+void listener_change_app(struct listener *l, struct app *app, const struct addr *at)
 {
 	uint32_t keepalive_ms = app->conf->keepalive_ms, backlog = app->conf->backlog;
 
 	app_put(l->app);
 	l->app = app_get(app);
-	if (keepalive_ms != l->keepalive_ms && net_set_keepalive(l->fd, keepalive_ms))
+	l->at = *at;
+	if (addr_is_ip(at) && keepalive_ms != l->keepalive_ms &&
+	    net_set_keepalive(l->fd, keepalive_ms))
 		log_warning("a listening socket of app \"%s\" keeps its old KeepAlive: %m",
 			    app->conf->name);
 	else
@@ -240,8 +243,8 @@ void listener_empty(struct listener *l)
 
 void listener_close(struct listener *l)
 {
-	if (l->set)
-		loop_forget(l->set->ctx->loop, &l->watch);
+	if (l->set) /* closing one of several duplicates would leave it in epoll */
+		loop_remove(l->set->ctx->loop, &l->watch);
 	work_cancel(&l->more);
 	list_del(&l->paused);
 	list_del(&l->link);

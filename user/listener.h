@@ -7,6 +7,10 @@
  * daemon's MaxConnections it is the same, but for one thing: there is a queue, of sets, from which
  * the first is called when a connection has ended, on whichever worker.
  *
+ * TCP spreads connections over the workers' sockets of one SO_REUSEPORT group. A unix socket there
+ * is one only, which the workers have duplicates of: an edge wakes one of those that wait
+ * (EPOLLEXCLUSIVE), so an idle worker takes what a busy one has no time for.
+ *
  * A listener is made anywhere, and from listener_open() on belongs to its worker's thread. It holds
  * a reference to the app that its connections are for, which a reload may change under it.
  */
@@ -51,8 +55,9 @@ struct listener_set {
 };
 
 /*
- * Of a socket that is bound to `at`, with this keepalive time, and which it owns from then on; its
- * open file has been taken from the budget, where it goes back to in the end.
+ * Of a socket that is bound to `at` (a path of which the app's conf keeps), with this keepalive
+ * time, and which it owns from then on; its open file has been taken from the budget, where it goes
+ * back to in the end.
  */
 struct listener *listener_new(int fd, const struct addr *at, uint32_t keepalive_ms,
 			      struct fd_budget *fds) must_check;
@@ -60,8 +65,9 @@ struct listener *listener_new(int fd, const struct addr *at, uint32_t keepalive_
 int listener_listen(struct listener *l, uint32_t backlog) must_check;
 /* Begins to accept for `app`; the socket listens. 0 or -errno: then it is still to be closed. */
 int listener_open(struct listener *l, struct listener_set *set, struct app *app) must_check;
-/* Connections that have not been accepted yet, and all to come, are for this app. */
-void listener_change_app(struct listener *l, struct app *app);
+/* Connections that have not been accepted yet, and all to come, are for this app. at: the same
+ * address, of that app's. */
+void listener_change_app(struct listener *l, struct app *app, const struct addr *at);
 /* Takes what is in the queue: their handshake is done, for the client they are connected, and
  * closing would reset them. */
 void listener_empty(struct listener *l);

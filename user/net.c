@@ -2,6 +2,8 @@
 #include "net.h"
 
 #include <netinet/tcp.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -43,7 +45,8 @@ static int set_stream_options(int fd, uint32_t keepalive_ms)
 
 static int new_socket(const struct addr *a)
 {
-	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	int protocol = addr_is_ip(a) ? IPPROTO_TCP : 0;
+	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -81,6 +84,8 @@ int net_accept(int listener, struct addr *peer)
 	socklen_t len = sizeof(*peer);
 	int fd = accept4(listener, &peer->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+	if (fd >= 0 && peer->sa.sa_family == AF_UNIX)
+		*peer = addr_of_unix("");
 	return fd < 0 ? -errno : fd;
 }
 
@@ -90,7 +95,7 @@ int net_open(const struct addr *a, uint32_t keepalive_ms)
 
 	if (fd < 0)
 		return fd;
-	rc = set_stream_options(fd, keepalive_ms);
+	rc = addr_is_ip(a) ? set_stream_options(fd, keepalive_ms) : 0;
 	if (!rc)
 		return fd;
 	close(fd);
@@ -128,8 +133,32 @@ int net_try_transparent(void)
 	return rc;
 }
 
+socklen_t net_unix_address(const char *path, struct sockaddr_un *out)
+{
+	size_t len = MIN(strlen(path), ADDR_UNIX_PATH_MAX);
+
+	*out = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(out->sun_path, path, len);
+	if (path[0] != '@')
+		return sizeof(*out);
+	out->sun_path[0] = '\0'; /* an abstract name ends where the address does */
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+}
+
+static int start_unix(int fd, const char *path)
+{
+	struct sockaddr_un to;
+	socklen_t len = net_unix_address(path, &to);
+
+	if (!connect(fd, (const struct sockaddr *)&to, len))
+		return 0;
+	return errno == EAGAIN ? -EBUSY : -errno;
+}
+
 int net_start(int fd, const struct addr *a)
 {
+	if (a->sa.sa_family == AF_UNIX)
+		return start_unix(fd, a->un.path);
 	return connect(fd, &a->sa, addr_len(a)) && errno != EINPROGRESS ? -errno : 0;
 }
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sockets, as this program uses them: TCP, non-blocking, close-on-exec, with the options that every
- * leg of a flow has (TCP_NODELAY, keepalive, urgent bytes kept in the stream). It keeps no state
- * and logs nothing.
+ * Sockets, as this program uses them: TCP or unix streams, non-blocking, close-on-exec, with the
+ * options that every leg of a flow has if it is TCP (TCP_NODELAY, keepalive, urgent bytes kept in
+ * the stream). It keeps no state and logs nothing.
  */
 #ifndef SHUNT_NET_H
 #define SHUNT_NET_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/un.h>
 
 #include "addr.h"
 #include "util.h"
@@ -31,7 +32,7 @@ int net_listen(int fd, uint32_t backlog) must_check;
 int net_set_keepalive(int fd, uint32_t keepalive_ms) must_check;
 
 /* The next connection in a listener's queue: the fd (which has inherited the listener's options) or
- * -errno. */
+ * -errno. A unix socket's peer is told without its name. */
 int net_accept(int listener, struct addr *peer) must_check;
 
 /* A socket for a connection to `a`: the fd or -errno. keepalive_ms: silence before the first probe,
@@ -45,8 +46,10 @@ int net_bind_source(int fd, const struct addr *a, bool transparent) must_check;
 /* May this process do the latter? 0 or -errno. */
 int net_try_transparent(void) must_check;
 /* Starts to connect: 0, whether it is established already (a rarity) or will tell by EPOLLOUT, or
- * -errno when it failed at once. */
+ * -errno when it failed at once; -EBUSY: a unix socket's backlog is full. */
 int net_start(int fd, const struct addr *a) must_check;
+/* The kernel's form of a path, or of an abstract name "@name"; returns its length. */
+socklen_t net_unix_address(const char *path, struct sockaddr_un *out);
 /* Both. Returns the fd or -errno. */
 int net_connect(const struct addr *a, uint32_t keepalive_ms) must_check;
 

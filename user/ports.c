@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ports.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ size_t ports_count(const struct config *c)
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->n_apps; i++)
-		n += c->apps[i].n_ports * c->apps[i].n_listen;
+		n += app_conf_listeners(&c->apps[i]);
 	return n;
 }
 
@@ -57,6 +58,8 @@ struct port_op {
 	struct listener **listeners;
 	struct app *app; /* a reference; NULL: close them */
 	bool opens;
+	struct addr at; /* the app's; a path of another app's may be gone before its listeners */
+	struct unix_socket *place;
 };
 
 struct ports_plan {
@@ -84,18 +87,16 @@ static struct ports wanted_by(const struct app_list *apps)
 	size_t n = 0;
 
 	for (size_t i = 0; i < apps->n; i++)
-		n += apps->list[i]->conf->n_ports * apps->list[i]->conf->n_listen;
+		n += app_conf_listeners(apps->list[i]->conf);
 	ports.list = xcalloc(n, sizeof(*ports.list));
 	for (size_t i = 0; i < apps->n; i++) {
 		const struct app_conf *conf = apps->list[i]->conf;
 
-		for (size_t k = 0; k < conf->n_ports * conf->n_listen; k++) {
-			struct port *port = &ports.list[ports.n++];
-
-			port->app = apps->list[i];
-			port->at = conf->listen[k / conf->n_ports];
-			addr_set_port(&port->at, conf->ports[k % conf->n_ports]);
-		}
+		for (size_t k = 0; k < app_conf_listeners(conf); k++)
+			ports.list[ports.n++] = (struct port){
+				.app = apps->list[i],
+				.at = app_conf_listener(conf, k),
+			};
 	}
 	if (ports.n)
 		qsort(ports.list, ports.n, sizeof(*ports.list), compare_ports);
@@ -135,12 +136,16 @@ static void compare_with(struct ports_plan *plan, const struct ports *now)
 		k += order >= 0;
 		if (order > 0)
 			continue;
-		if (order == 0)
-			next->listeners = was->listeners;
-		if (order < 0)
-			add_op(plan, (struct port_op){ .listeners = was->listeners });
-		else if (was->app != next->app)
-			add_op(plan, (struct port_op){ was->listeners, next->app, false });
+		if (order < 0) {
+			add_op(plan, (struct port_op){ .listeners = was->listeners,
+						       .place = was->place });
+			continue;
+		}
+		next->listeners = was->listeners;
+		next->place = was->place;
+		if (was->app != next->app)
+			add_op(plan, (struct port_op){ was->listeners, next->app, false, next->at,
+						       next->place });
 	}
 }
 
@@ -167,18 +172,51 @@ static const char *bind_advice(int error)
 	}
 }
 
+/* why: "": what bind(2) means by it. */
 static void complain(const struct ports_plan *plan, const struct app *app, const struct addr *a,
-		     int error)
+		     int error, const char *why)
 {
 	char at[ADDR_TEXT_MAX], text[512];
 
-	snprintf(text, sizeof(text), "app \"%s\": can't listen on %s: %s: %s", app->conf->name,
-		 addr_format(a, at), strerror(error), bind_advice(error));
+	if (*why)
+		snprintf(text, sizeof(text), "app \"%s\": can't listen on %s: %s", app->conf->name,
+			 addr_format(a, at), why);
+	else
+		snprintf(text, sizeof(text), "app \"%s\": can't listen on %s: %s: %s",
+			 app->conf->name, addr_format(a, at), strerror(error), bind_advice(error));
 	plan->context.complain(plan->context.arg, text);
 }
 
+/* The socket of worker i: for the first one it is made, the others have duplicates. The fd or
+ * -errno. */
+static int bind_unix(struct port *port, struct listener *const *listeners, size_t i, char *why,
+		     size_t size)
+{
+	int fd, rc;
+
+	if (i > 0) {
+		fd = fcntl(listeners[0]->fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? -errno : fd;
+	}
+	port->place = xcalloc(1, sizeof(*port->place));
+	rc = unix_socket_open(port->place, port->at.un.path, port->app->conf->listen_mode,
+			      NET_BACKLOG, why, size);
+	if (rc)
+		return rc;
+	fd = port->place->fd;
+	port->place->fd = -1;
+	return fd;
+}
+
+static void free_place(struct unix_socket *place)
+{
+	if (place)
+		unix_socket_close(place);
+	free(place);
+}
+
 /* One socket a worker, bound. 0 (also if it is rightly left out: no listeners) or -errno. */
-static int bind_port(struct ports_plan *plan, struct port *port)
+static int bind_port(struct ports_plan *plan, struct port *port, char *why, size_t size)
 {
 	/* One of ours that listens on this port of another address, such as the wildcard, would be
 	 * in the way of a socket that does not share. */
@@ -193,7 +231,9 @@ static int bind_port(struct ports_plan *plan, struct port *port)
 		int fd = -EMFILE;
 
 		if (fd_budget_take(fds, 1)) {
-			fd = net_bind(&port->at, keepalive_ms, i > 0 || overlaps);
+			fd = addr_is_ip(&port->at)
+				     ? net_bind(&port->at, keepalive_ms, i > 0 || overlaps)
+				     : bind_unix(port, listeners, i, why, size);
 			if (fd < 0)
 				fd_budget_give(fds, 1);
 		}
@@ -204,12 +244,14 @@ static int bind_port(struct ports_plan *plan, struct port *port)
 	}
 	if (!rc) {
 		port->listeners = listeners;
-		add_op(plan, (struct port_op){ listeners, port->app, true });
+		add_op(plan, (struct port_op){ listeners, port->app, true, port->at, port->place });
 		return 0;
 	}
 	for (size_t i = 0; i < n && listeners[i]; i++)
 		listener_close(listeners[i]);
 	free(listeners);
+	free_place(port->place);
+	port->place = NULL;
 	return may_be_missing(port->app->conf, &port->at, -rc) ? 0 : rc;
 }
 
@@ -221,10 +263,11 @@ static int open_missing(struct ports_plan *plan)
 
 	for (size_t i = 0; i < plan->next.n; i++) {
 		struct port *port = &plan->next.list[i];
-		int rc = port->listeners ? 0 : bind_port(plan, port);
+		char why[256] = "";
+		int rc = port->listeners ? 0 : bind_port(plan, port, why, sizeof(why));
 
 		if (rc)
-			complain(plan, port->app, &port->at, -rc);
+			complain(plan, port->app, &port->at, -rc, why);
 		result = result ? result : rc;
 	}
 	for (size_t k = n * first_new; !result && k < n * plan->n_ops; k++) {
@@ -232,7 +275,7 @@ static int open_missing(struct ports_plan *plan)
 
 		result = listener_listen(op->listeners[k % n], op->app->conf->backlog);
 		if (result)
-			complain(plan, op->app, &op->listeners[k % n]->at, -result);
+			complain(plan, op->app, &op->listeners[k % n]->at, -result, "");
 	}
 	return result;
 }
@@ -286,6 +329,7 @@ void ports_abandon(struct ports_plan *plan)
 		for (size_t w = 0; w < plan->context.workers->n; w++)
 			listener_close(op->listeners[w]);
 		free(op->listeners);
+		free_place(op->place);
 	}
 	plan_free(plan);
 }
@@ -302,7 +346,7 @@ static void run_op(const struct port_op *op, struct worker *w, size_t index)
 	if (op->opens)
 		rc = listener_open(*l, &w->listeners, op->app);
 	else if (op->app)
-		listener_change_app(*l, op->app);
+		listener_change_app(*l, op->app, &op->at);
 	else
 		listener_empty(*l);
 	if (rc) /* no memory, or too many watches: the other workers have the port as well */
@@ -338,11 +382,31 @@ static void end_plan(struct errand *e)
 	done(arg);
 }
 
+/* At once, on the main thread: who comes from now on finds the place as the new config has it. */
+static void update_place(struct port_op *op)
+{
+	char at[ADDR_TEXT_MAX];
+	int rc;
+
+	if (!op->place)
+		return;
+	if (!op->app) {
+		free_place(op->place);
+		op->place = NULL;
+		return;
+	}
+	rc = unix_socket_change_mode(op->place, op->app->conf->listen_mode);
+	if (rc)
+		log_warning("%s keeps its mode: %s", addr_format(&op->at, at), strerror(-rc));
+}
+
 void ports_commit(struct ports *ports, struct ports_plan *plan, void (*done)(void *arg), void *arg)
 {
 	free(ports->list);
 	*ports = plan->next;
 	plan->next = (struct ports){ 0 };
+	for (size_t i = 0; i < plan->n_ops; i++)
+		update_place(&plan->ops[i]);
 	plan->done = done;
 	plan->arg = arg;
 	plan->errand.run = run_plan;
@@ -350,10 +414,19 @@ void ports_commit(struct ports *ports, struct ports_plan *plan, void (*done)(voi
 	workers_send(plan->context.workers, &plan->errand);
 }
 
-void ports_free(struct ports *ports)
+void ports_hide(const struct ports *ports)
 {
 	for (size_t i = 0; i < ports->n; i++)
+		if (ports->list[i].place)
+			unix_socket_unlink(ports->list[i].place);
+}
+
+void ports_free(struct ports *ports)
+{
+	for (size_t i = 0; i < ports->n; i++) {
 		free(ports->list[i].listeners);
+		free_place(ports->list[i].place);
+	}
 	free(ports->list);
 	*ports = (struct ports){ 0 };
 }

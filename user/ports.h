@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The listening sockets: for each app, address and port one a worker, all of one SO_REUSEPORT
- * group, so that the kernel spreads connections over the workers. And the division of the open
- * files, which these sockets begin.
+ * group, so that the kernel spreads connections over the workers; for each unix socket as many
+ * duplicates of it. And the division of the open files, which these sockets begin.
  *
  * They change in two steps. A plan opens what is missing, or fails and leaves all as it was. Its
  * commit, which can't fail, hands them to the workers: a port that stays keeps its sockets and
@@ -12,16 +12,18 @@
 #define SHUNT_PORTS_H
 
 #include "app.h"
+#include "unix_socket.h"
 #include "workers.h"
 
 struct port {
 	struct addr at;
 	struct app *app;             /* running, which is what keeps it */
 	struct listener **listeners; /* by worker, whose they are; NULL: it could not watch it */
+	struct unix_socket *place;   /* of a unix socket; its fd is the first listener's */
 };
 
 struct ports {
-	struct port *list; /* by address and port */
+	struct port *list; /* by address and port, or by path */
 	size_t n;
 };
 
@@ -58,6 +60,9 @@ void ports_abandon(struct ports_plan *plan);
  * go to the new apps, and what was queued at ports that are gone has been accepted.
  */
 void ports_commit(struct ports *ports, struct ports_plan *plan, void (*done)(void *arg), void *arg);
+/* Removes unix sockets from their places: nobody new finds them, and another daemon may have those.
+ */
+void ports_hide(const struct ports *ports);
 void ports_free(struct ports *ports); /* after the workers; takes a zeroed one, too */
 
 #endif

@@ -215,6 +215,7 @@ static void drain(struct proxy *p)
 
 	log_notice("draining: no new connections; established ones run to their end");
 	wiring_drain(p->engines.wiring);
+	ports_hide(&p->ports);
 	if (leaves_wire(p))
 		workers_leave(&p->workers);
 	else

@@ -217,7 +217,7 @@ static void on_connect_event(struct session *s, uint32_t events)
 {
 	int fd = s->relay.side[BACKEND].watch.fd, rc;
 
-	if (events & (EPOLLERR | EPOLLHUP)) {
+	if (side_is_broken(&s->relay.side[BACKEND], events)) {
 		int error = net_error(fd);
 
 		fail_over(s, error ? error : ECONNRESET);
@@ -388,7 +388,7 @@ static void on_client_event(struct watch *w, uint32_t events)
 	side_note_events(&s->relay.side[CLIENT], events);
 	/* A FIN may be half of a conversation (the request is sent, the answer awaited); a RST is
 	 * its end. */
-	if (events & (EPOLLERR | EPOLLHUP))
+	if (side_is_broken(&s->relay.side[CLIENT], events))
 		session_close(s, CLOSE_CLIENT_RESET);
 	else if (s->state == SESSION_HEADER)
 		read_header(s);
@@ -537,6 +537,7 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 	s->listener = *listener;
 	s->opened_ns = s->active_ns = ctx->loop->now_ns;
 	relay_init(&s->relay, &ctx->pools, app->engine, app->conf->wire);
+	s->relay.side[CLIENT].is_unix = !addr_is_ip(client);
 	s->relay.side[CLIENT].watch.ready = on_client_event;
 	s->relay.side[BACKEND].watch.ready = on_backend_event;
 	timer_init(&s->timer, on_timer);

@@ -26,6 +26,7 @@ static int connect_from(struct session *s, const struct addr *source, bool trans
 
 	if (fd < 0)
 		return fd;
+	s->relay.side[BACKEND].is_unix = !addr_is_ip(to);
 	if (source) {
 		rc = net_bind_source(fd, source, transparent);
 		if (rc)
@@ -72,6 +73,8 @@ static int connect_from_client(struct session *s)
 
 int session_connect(struct session *s)
 {
+	if (!addr_is_ip(&s->endpoint.addr))
+		return connect_from(s, NULL, false);
 	if (s->app->conf->transparent)
 		return connect_from_client(s);
 	if (s->app->conf->sources.n)

@@ -41,6 +41,9 @@ bool session_header_is_trusted(const struct session *s)
 {
 	const struct addr_range_list *trusted = &s->app->conf->proxy_protocol.trusted;
 
+	/* Who may connect to a unix socket, its permissions have said. */
+	if (!addr_is_ip(&s->client))
+		return true;
 	return addr_ranges_have(trusted->at, trusted->n, &s->client);
 }
 

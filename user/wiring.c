@@ -115,7 +115,8 @@ static void look_for_devices(struct wiring *w, const struct app_list *apps)
 			const struct endpoint_set *set = atomic_load(&app->backends[i]->set);
 
 			for (size_t e = 0; set && e < set->n; e++)
-				wire_devices_add_target(w->devices, &set->endpoint[e].addr);
+				if (addr_is_ip(&set->endpoint[e].addr))
+					wire_devices_add_target(w->devices, &set->endpoint[e].addr);
 		}
 	}
 	wire_devices_update(w->devices);

@@ -21,12 +21,13 @@ static void check_config(const struct config *c)
 	for (size_t i = 0; i < c->n_apps; i++) {
 		const struct app_conf *a = &c->apps[i];
 
-		require(a->name && *a->name && a->n_ports && a->n_listen && a->n_targets);
+		require(a->name && *a->name && app_conf_listeners(a) && a->n_targets);
 		require(a->balance && a->connect_timeout_ms > 0);
 		for (size_t p = 0; p < a->n_ports; p++)
 			require(a->ports[p] > 0);
 		for (size_t t = 0; t < a->n_targets; t++)
-			require(a->targets[t].text && a->targets[t].at.port &&
+			require(a->targets[t].text &&
+				(a->targets[t].at.port || addr_unix_path(a->targets[t].text)) &&
 				a->targets[t].weight && a->targets[t].weight <= CONFIG_WEIGHT_MAX);
 	}
 }

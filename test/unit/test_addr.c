@@ -129,6 +129,43 @@ static void equal_means_family_host_scope_and_port(void **state)
 	assert_false(addr_equal(&v6, &other));
 }
 
+static void unix_sockets_go_by_their_paths(void **state)
+{
+	struct addr a = addr_of_unix("/run/a"), same = addr_of_unix("/run/a"),
+		    b = addr_of_unix("@b"), none = addr_of_unix("");
+	char text[ADDR_TEXT_MAX], path[ADDR_UNIX_PATH_MAX + 2], same_path[] = "/run/a";
+
+	(void)state;
+	same.un.path = same_path; /* another place with the same text */
+	assert_true(addr_equal(&a, &same));
+	assert_int_equal(addr_compare_host(&a, &same), 0);
+	assert_false(addr_equal(&a, &b));
+	assert_true(addr_compare_host(&a, &b) < 0);
+	assert_false(addr_is_ip(&a));
+	assert_int_equal(addr_port(&a), 0);
+	assert_int_equal(addr_hash_host(&a), addr_hash_host(&b));
+	assert_string_equal(addr_format(&a, text), "unix:/run/a");
+	assert_string_equal(addr_format(&b, text), "unix:@b");
+	assert_string_equal(addr_format(&none, text), "unix:");
+	assert_string_equal(addr_unix_path("unix:/run/a"), "/run/a");
+	assert_string_equal(addr_unix_path("unix:@b"), "@b");
+	assert_null(addr_unix_path("unix:80"));
+	assert_null(addr_unix_path("unix:run/a"));
+	assert_null(addr_unix_path("/run/a"));
+	assert_null(addr_unix_path_fault("/a"));
+	assert_non_null(addr_unix_path_fault("/"));
+	assert_non_null(addr_unix_path_fault("@"));
+	memset(path, 'x', sizeof(path));
+	path[0] = '/';
+	path[ADDR_UNIX_PATH_MAX] = '\0';
+	assert_null(addr_unix_path_fault(path));
+	a = addr_of_unix(path);
+	assert_int_equal(strlen(addr_format(&a, text)), ADDR_TEXT_MAX - 1);
+	path[ADDR_UNIX_PATH_MAX] = 'x';
+	path[ADDR_UNIX_PATH_MAX + 1] = '\0';
+	assert_non_null(addr_unix_path_fault(path));
+}
+
 static void a_host_has_one_hash(void **state)
 {
 	struct addr v4 = parsed("192.0.2.1", 80), v4_again = parsed("192.0.2.1", 8080);
@@ -290,6 +327,7 @@ int main(void)
 		cmocka_unit_test(no_address_has_a_text_too),
 		cmocka_unit_test(the_longest_text_fits),
 		cmocka_unit_test(equal_means_family_host_scope_and_port),
+		cmocka_unit_test(unix_sockets_go_by_their_paths),
 		cmocka_unit_test(a_host_has_one_hash),
 		cmocka_unit_test(neighbours_spread_over_buckets),
 		cmocka_unit_test(host_and_port_come_apart),

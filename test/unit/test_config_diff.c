@@ -65,6 +65,8 @@ static const struct {
 	{ "Apps[]", "Ports", "{'Apps':[{'Name':'a','Ports':[2],'Targets':['h:1']}]}", NULL },
 	{ "Apps[]", "Targets", "{'Apps':[{'Name':'a','Ports':[1],'Targets':['i:1']}]}", NULL },
 	{ "Apps[]", "Listen", OF_APP("'Listen':['0.0.0.0']"), "removed a Listen [::] -> -" },
+	{ "Apps[]", "ListenMode", OF_APP("'ListenMode':'0600'"),
+	  "changed a ListenMode 0660 -> 0600" },
 	{ "Apps[]", "Balance", OF_APP("'Balance':'random'"), "changed a Balance p2c -> random" },
 	{ "Apps[]", "Engine", OF_APP("'Engine':'copy'"), "changed a Engine auto -> copy" },
 	{ "Apps[]", "Wire", OF_APP("'Wire':false"), "changed a Wire true -> false" },
@@ -244,6 +246,8 @@ static void lists_are_told_by_what_has_come_and_gone(void **state)
 		"added a Ports - -> 11-12",
 		"removed a Listen 127.0.0.1 -> -",
 		"added a Listen - -> [::1]",
+		"removed a Listen unix:/a -> -",
+		"added a Listen - -> unix:@c",
 		"added a Targets - -> h:1",
 		"removed a Targets h:3 -> -",
 		"changed a Targets[h:4].Weight 2 -> 1",
@@ -252,10 +256,10 @@ static void lists_are_told_by_what_has_come_and_gone(void **state)
 	};
 
 	(void)state;
-	says("{'Apps':[{'Name':'a','Ports':['1-5',8,10],'Listen':['127.0.0.1'],"
+	says("{'Apps':[{'Name':'a','Ports':['1-5',8,10],'Listen':['127.0.0.1','unix:/a','unix:/b'],"
 	     "'Targets':['h:2','h:3',{'Address':'h:4','Weight':2}],"
 	     "'ProxyProtocol':{'TrustedFrom':['::1','10.0.0.0/8']}}]}",
-	     "{'Apps':[{'Name':'a','Ports':['9-12',5,4],'Listen':['::1'],"
+	     "{'Apps':[{'Name':'a','Ports':['9-12',5,4],'Listen':['unix:/b','unix:@c','::1'],"
 	     "'Targets':['h:4','h:1','h:2'],"
 	     "'ProxyProtocol':{'TrustedFrom':['10.0.0.0/9','::1']}}]}",
 	     lines, ARRAY_SIZE(lines));

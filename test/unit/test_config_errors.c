@@ -47,7 +47,7 @@ static const struct {
 	  "f:1:20: Admin: Socket is 's', must be an absolute path ... or '' for no socket" },
 	{ "{'Defaults':1,'Apps':[{" APP "}]}", "f:1:13: Defaults is a number, must be an object" },
 	{ "{'Defaults':{'Ports':[1]},'Apps':[{" APP "}]}",
-	  "f:1:14: Defaults: 'Ports' is no key here, must be one of: Listen, Balance" },
+	  "f:1:14: Defaults: 'Ports' is no key here, must be one of: Listen, ListenMode, Balance" },
 	/* members of an app, seen from its start */
 	{ "{'Apps':[{'Ports':[1],'Targets':['h:1']}]}", "f:1:10: app 1: Name is missing" },
 	{ "{'Apps':[{'Name':'','Ports':[1],'Targets':['h:1']}]}",
@@ -110,7 +110,22 @@ static const struct {
 	  "f:1:62: app 'a': a Listen address is 'localhost', must be an address" },
 	{ APP ",'Listen':['::1','0::1']",
 	  "f:1:68: app 'a': Listen address '[::1]' is given twice" },
+	{ APP ",'Listen':['unix:/','::1']",
+	  "f:1:62: app 'a': a Listen address 'unix:/': no path after" },
+	{ APP ",'Listen':['unix:/a','unix:/a','::1']",
+	  "f:1:72: app 'a': Listen address 'unix:/a' is given twice" },
+	{ APP ",'Listen':['unix:/a']",
+	  "f:1:10: app 'a': Ports is given, but Listen has no address" },
+	{ "'Name':'a','Targets':['h:1'],'Listen':['unix:/a','::1']",
+	  "f:1:10: app 'a': Ports is missing" },
+	{ APP ",'ListenMode':'660'", "f:1:65: app 'a': ListenMode is '660', must be a mode" },
+	{ APP ",'ListenMode':'0888'", "f:1:65: app 'a': ListenMode is '0888', must be a mode" },
+	{ APP ",'ListenMode':660", "f:1:65: app 'a': ListenMode is a number, must be a mode" },
 	/* targets */
+	{ "'Name':'a','Ports':[1],'Targets':['unix:@']",
+	  "f:1:45: app 'a': target 'unix:@': no path after" },
+	{ "'Name':'a','Ports':[1],'Targets':['unix:/a',{'Address':'unix:/a'}]",
+	  "f:1:55: app 'a': target 'unix:/a' is given twice" },
 	{ "'Name':'a','Ports':[1],'Targets':[]",
 	  "f:1:44: app 'a': Targets is empty, must be ... at least one" },
 	{ "'Name':'a','Ports':[1],'Targets':'h:1'",
@@ -195,6 +210,19 @@ static void a_name_has_64_characters_at_most(void **state)
 	snprintf(text, sizeof(text), "{'Apps':[{'Name':'%sx','Ports':[1],'Targets':['h:1']}]}",
 		 name);
 	refused(text, "f:1:18: app '\xc3\xa4... must be 1 to 64 printable characters");
+}
+
+static void a_unix_socket_has_one_app(void **state)
+{
+	(void)state;
+	refused("{'Apps':[{'Name':'a','Targets':['h:1'],'Listen':['unix:/a']},\n"
+		"{'Name':'b','Targets':['h:1'],'Listen':['unix:/b','unix:/a']}]}",
+		"f:2:1: app 'b': unix:/a is taken by app 'a' (line 1), must be another");
+	refused("{'Defaults':{'Listen':['unix:/a']},'Apps':[{'Name':'a','Targets':['h:1']},\n"
+		"{'Name':'b','Targets':['h:1']}]}",
+		"f:2:1: app 'b': unix:/a is taken");
+	config_free(parsed("{'Apps':[{'Name':'a','Targets':['h:1'],'Listen':['unix:/a']},"
+			   "{'Name':'b','Targets':['unix:/a'],'Listen':['unix:@a']}]}"));
 }
 
 /* Two apps on port 1, the first with a Listen of its own. */
@@ -308,6 +336,7 @@ int main(void)
 		cmocka_unit_test(a_wrong_document_is_refused_where_it_is_wrong),
 		cmocka_unit_test(a_wrong_app_is_refused_where_it_is_wrong),
 		cmocka_unit_test(a_name_has_64_characters_at_most),
+		cmocka_unit_test(a_unix_socket_has_one_app),
 		cmocka_unit_test(a_port_of_an_address_has_one_app),
 		cmocka_unit_test(all_errors_are_told_in_the_order_of_the_text),
 		cmocka_unit_test(the_first_hundred_errors_are_kept_and_all_are_counted),

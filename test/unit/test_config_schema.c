@@ -27,7 +27,7 @@
 static const char smallest[] =
 	"{\"Log\":{},\"Sockmap\":{},\"Wire\":{},\"Admin\":{},\"Defaults\":{},"
 	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}],"
-	"\"HealthCheck\":{},\"ProxyProtocol\":{\"TrustedFrom\":[\"::1\"]}},"
+	"\"Listen\":[\"::1\"],\"HealthCheck\":{},\"ProxyProtocol\":{\"TrustedFrom\":[\"::1\"]}},"
 	"{\"Name\":\"b\",\"Ports\":[2],\"Targets\":[\"h:1\"]}]}"; /* has what Defaults say */
 
 struct object {
@@ -154,6 +154,9 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s",
 				      addr_format(&a->listen[l], addr));
 		}
+		for (size_t k = 0; k < a->n_sockets; k++)
+			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s", a->sockets[k]);
+		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %o", a->listen_mode);
 		for (size_t t = 0; t < a->n_targets; t++)
 			n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s*%u<%u",
 				      a->targets[t].text, a->targets[t].weight,
@@ -250,13 +253,22 @@ static bool contains(const cJSON *list, const char *text)
 	return false;
 }
 
+/* Ports is, as long as Listen has an address: the first of two ways. */
+static bool is_required(const struct object *o, const char *key)
+{
+	const cJSON *ways = cJSON_GetObjectItemCaseSensitive(schema_of(o), "anyOf");
+	const cJSON *first = cJSON_GetArrayItem(ways, 0);
+
+	return contains(cJSON_GetObjectItemCaseSensitive(schema_of(o), "required"), key) ||
+	       contains(cJSON_GetObjectItemCaseSensitive(first, "required"), key);
+}
+
 static void try_without(const struct object *o, const cJSON *property)
 {
-	const cJSON *required = cJSON_GetObjectItemCaseSensitive(schema_of(o), "required");
 	char why[128];
 
 	snprintf(why, sizeof(why), "%s is missing, must be", property->string);
-	if (contains(required, property->string))
+	if (is_required(o, property->string))
 		refused(o, property->string, NULL, why);
 	else
 		taken(o, property->string, NULL, NULL);
@@ -342,7 +354,7 @@ static void try_examples(const struct object *o, const cJSON *property)
 	char without[DUMP_MAX_BYTES] = "", with[DUMP_MAX_BYTES];
 
 	assert_true(strlen(cJSON_GetStringValue(keyword(property, "description"))) > 20);
-	if (!contains(cJSON_GetObjectItemCaseSensitive(schema_of(o), "required"), property->string))
+	if (!is_required(o, property->string))
 		taken(o, property->string, NULL, without);
 	cJSON_ArrayForEach(example, examples)
 	{

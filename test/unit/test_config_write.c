@@ -23,7 +23,8 @@ static const char everything[] =
 	"\"Admin\":{\"Socket\":\"/s\",\"Http\":\"[::1]:80\"},"
 	"\"Apps\":[{\"Name\":\"a \\\"b\\\"\",\"Ports\":[1,\"7-9\",4,5],"
 	"\"Targets\":[{\"Address\":\"h:1\",\"Weight\":2,\"MaxConnections\":3},{\"Address\":\"[::1]:9\",\"Weight\":1,\"MaxConnections\":0}],"
-	"\"Listen\":[\"127.0.0.1\",\"[::]\"],\"Balance\":\"random\",\"Engine\":\"splice\","
+	"\"Listen\":[\"127.0.0.1\",\"[::]\",\"unix:/a\",\"unix:@b\"],"
+	"\"ListenMode\":\"0600\",\"Balance\":\"random\",\"Engine\":\"splice\","
 	"\"Wire\":false,\"ConnectTimeout\":\"250ms\",\"ConnectRetries\":0,\"IdleTimeout\":\"0\","
 	"\"HalfCloseTimeout\":\"90m\",\"KeepAlive\":\"7s\",\"MaxConnections\":4294967295,"
 	"\"HealthCheck\":{\"Interval\":\"1s\",\"Timeout\":\"50ms\",\"Rise\":1,\"Fall\":100,"
@@ -92,7 +93,7 @@ static void defaults_are_filled_in_and_written_once(void **state)
 	assert_non_null(strstr(
 		first,
 		"\"Ports\":[1,2],\"Targets\":[{\"Address\":\"h:1\",\"Weight\":1,\"MaxConnections\":0}],"
-		"\"Listen\":[\"0.0.0.0\",\"[::]\"],\"Balance\":\"p2c\",\"Engine\":\"auto\","
+		"\"Listen\":[\"0.0.0.0\",\"[::]\"],\"ListenMode\":\"0660\",\"Balance\":\"p2c\",\"Engine\":\"auto\","
 		"\"Wire\":true,\"ConnectTimeout\":\"2s\",\"IdleTimeout\":\"5m\""));
 	assert_non_null(strstr(first, "\"Http\":\"\""));
 	assert_null(strstr(first, "Defaults"));

@@ -76,7 +76,7 @@ func Greet(h *Hub, c *Conn) {
 type Backend struct {
 	Name string // its address
 
-	ln *net.TCPListener
+	ln net.Listener
 }
 
 // Listen starts a backend.
@@ -85,20 +85,33 @@ func (h *Hub) Listen(ns *lab.NS, addr string, handle Handler, options ...lab.Opt
 	if err != nil {
 		return nil, err
 	}
+	return h.serve(addr, ln, handle), nil
+}
+
+// ListenUnix starts one at the path of a unix socket, or at "@name".
+func (h *Hub) ListenUnix(ns *lab.NS, path string, handle Handler) (*Backend, error) {
+	ln, err := ns.ListenUnix(path)
+	if err != nil {
+		return nil, err
+	}
+	return h.serve("unix:"+path, ln, handle), nil
+}
+
+func (h *Hub) serve(addr string, ln net.Listener, handle Handler) *Backend {
 	h.Own(ln)
 	b := &Backend{Name: addr, ln: ln}
 	go func() {
 		for {
-			tcp, err := ln.AcceptTCP()
+			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			c := NewConn(addr, tcp, h.Deadline)
+			c := NewConn(addr, conn.(Stream), h.Deadline)
 			h.Own(c)
 			go handle(h, c)
 		}
 	}()
-	return b, nil
+	return b
 }
 
 // Stop closes the listener; connections that it has accepted live on.

@@ -57,23 +57,30 @@ func (s Style) chunk(most int64) int {
 	return int(n)
 }
 
+// Stream is a connection of TCP, or of a unix socket.
+type Stream interface {
+	net.Conn
+	CloseWrite() error
+	SyscallConn() (syscall.RawConn, error)
+}
+
 // Conn is one end of a connection. One goroutine may read while another one writes.
 type Conn struct {
 	Name   string // who this end is, for messages: "client", or a backend's address
 	Header Header // of the PROXY protocol, that a backend has got first
 
-	tcp     *net.TCPConn
+	stream  Stream
 	in, out tally
 }
 
 // NewConn wraps a connection; no call on it lasts beyond the deadline.
-func NewConn(name string, tcp *net.TCPConn, deadline time.Time) *Conn {
-	_ = tcp.SetDeadline(deadline) // fails only on a closed connection, and then the next call says so
-	return &Conn{Name: name, tcp: tcp}
+func NewConn(name string, stream Stream, deadline time.Time) *Conn {
+	_ = stream.SetDeadline(deadline) // fails only on a closed connection, and then the next call says so
+	return &Conn{Name: name, stream: stream}
 }
 
 func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.tcp.Read(p)
+	n, err := c.stream.Read(p)
 	c.in.add(p[:n])
 	if err != nil && err != io.EOF {
 		err = fmt.Errorf("%s: %w", c.Name, err)
@@ -84,7 +91,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write counts the bytes before it sends them, so that nobody can have got what is not counted.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.out.add(p)
-	n, err := c.tcp.Write(p)
+	n, err := c.stream.Write(p)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", c.Name, err)
 	}
@@ -165,7 +172,7 @@ func (c *Conn) RecvReset() error {
 
 // Control has f work on the connection's descriptor, which stays open as long as f does.
 func (c *Conn) Control(f func(fd int) error) error {
-	raw, err := c.tcp.SyscallConn()
+	raw, err := c.stream.SyscallConn()
 	if err == nil {
 		closed := raw.Control(func(fd uintptr) { err = f(int(fd)) })
 		if err == nil {
@@ -225,18 +232,20 @@ func (c *Conn) Sent() int64     { return c.out.len() }
 func (c *Conn) Received() int64 { return c.in.len() }
 
 // Local is this end's own address, Remote the one that it is connected to.
-func (c *Conn) Local() string  { return c.tcp.LocalAddr().String() }
-func (c *Conn) Remote() string { return c.tcp.RemoteAddr().String() }
+func (c *Conn) Local() string  { return c.stream.LocalAddr().String() }
+func (c *Conn) Remote() string { return c.stream.RemoteAddr().String() }
 
 // KeepAlive has the kernel probe the peer after each idle period, however short.
-func (c *Conn) KeepAlive(period time.Duration) error { return c.tcp.SetKeepAlivePeriod(period) }
+func (c *Conn) KeepAlive(period time.Duration) error {
+	return c.stream.(*net.TCPConn).SetKeepAlivePeriod(period)
+}
 
 // CloseWrite half-closes, Close closes, Reset closes with a RST.
-func (c *Conn) CloseWrite() error { return c.tcp.CloseWrite() }
-func (c *Conn) Close() error      { return c.tcp.Close() }
+func (c *Conn) CloseWrite() error { return c.stream.CloseWrite() }
+func (c *Conn) Close() error      { return c.stream.Close() }
 func (c *Conn) Reset() error {
-	if err := c.tcp.SetLinger(0); err != nil {
+	if err := c.stream.(*net.TCPConn).SetLinger(0); err != nil {
 		return err
 	}
-	return c.tcp.Close()
+	return c.stream.Close()
 }

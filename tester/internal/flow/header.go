@@ -43,7 +43,7 @@ func ProxyV2(from, to string, extra []byte) []byte {
 
 // SendBefore sends bytes that are none of the stream's, a header before it.
 func (c *Conn) SendBefore(p []byte) error {
-	_, err := c.tcp.Write(p)
+	_, err := c.stream.Write(p)
 	return err
 }
 
@@ -51,7 +51,7 @@ func (c *Conn) SendBefore(p []byte) error {
 func Headed(handle Handler) Handler {
 	return func(h *Hub, c *Conn) {
 		var err error
-		if c.Header, err = readHeader(c.tcp); err != nil {
+		if c.Header, err = readHeader(c.stream); err != nil {
 			c.Close()
 			return
 		}

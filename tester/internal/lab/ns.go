@@ -117,6 +117,27 @@ func (n *NS) Listen(addr string, options ...Option) (ln *net.TCPListener, err er
 	return ln, err
 }
 
+// DialUnix and ListenUnix do the same with unix sockets, of which only the abstract ones, "@name", are the
+// namespace's.
+func (n *NS) DialUnix(path string, deadline time.Time) (conn *net.UnixConn, err error) {
+	err = n.do(func() error {
+		c, err := (&net.Dialer{Deadline: deadline}).Dial("unix", path)
+		if err == nil {
+			conn = c.(*net.UnixConn)
+		}
+		return err
+	})
+	return conn, err
+}
+
+func (n *NS) ListenUnix(path string) (ln *net.UnixListener, err error) {
+	err = n.do(func() error {
+		ln, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		return err
+	})
+	return ln, err
+}
+
 // ListenPacket opens a UDP socket inside the namespace.
 func (n *NS) ListenPacket(addr string) (conn net.PacketConn, err error) {
 	err = n.do(func() error {

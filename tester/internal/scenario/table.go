@@ -190,6 +190,17 @@ var table = []scenario{
 	{"flows_outlive_a_stopped_daemon", everywhere,
 		"AtStop: left ones go on and are adopted, drained ones are waited for; wire clear ends what is left", outlivesStop, "wire"},
 
+	// Unix sockets.
+	{"unix_target_is_served", everywhere,
+		"bytes to and from a unix socket, also an abstract one, are exact, with half-closes; dead ones are passed over",
+		unixTarget, ""},
+	{"unix_listener_is_served", everywhere,
+		"clients of a unix socket reach TCP and unix targets, bytes and half-closes are exact", unixListener, ""},
+	{"broken_unix_connection_is_told", everywhere,
+		"unread bytes at a unix end's close are a RST at the other one, and a RST is an end", unixBroken, ""},
+	{"unix_listener_keeps_its_place", once,
+		"a dead socket is replaced, a living one and a file are not; a reload keeps queues, and removes what goes", unixPlace, ""},
+
 	// Who the client is.
 	{"proxy_header_names_the_client", everywhere,
 		"a PROXY header of either version, in pieces, with TLVs, is taken; what follows it arrives exact", headerAccepted, ""},

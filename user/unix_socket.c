@@ -4,7 +4,7 @@
  * would both find it stale and the second would take it from the first. The lock is one on the
  * folder: it leaves no file behind.
  */
-#include "admin_socket.h"
+#include "unix_socket.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "net.h"
 
 #define LOCK_TRIES 100 /* what the lock covers takes microseconds */
 #define LOCK_PAUSE_NS (10 * NSEC_PER_MSEC)
@@ -34,14 +36,18 @@ static int printf_like(3, 4) fail(const struct excuse *e, int error, const char 
 	return -error;
 }
 
-static int set_path(struct sockaddr_un *at, const char *path, const struct excuse *e)
+static int set_path(struct unix_socket *s, const char *path, const struct excuse *e)
 {
-	*at = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(at->sun_path))
-		return fail(e, ENAMETOOLONG, "its path has %zu bytes, must have at most %zu",
-			    strlen(path), sizeof(at->sun_path) - 1);
-	memcpy(at->sun_path, path, strlen(path));
+	if (strlen(path) > ADDR_UNIX_PATH_MAX)
+		return fail(e, ENAMETOOLONG, "its path has %zu bytes, must have at most %u",
+			    strlen(path), ADDR_UNIX_PATH_MAX);
+	s->at_len = net_unix_address(path, &s->at);
 	return 0;
+}
+
+static bool is_abstract(const struct unix_socket *s)
+{
+	return !s->at.sun_path[0];
 }
 
 /* Makes the folder when it is missing, opens and locks it. The fd or -errno. */
@@ -93,7 +99,7 @@ static int clear_place(const struct sockaddr_un *at, const struct excuse *e)
 	if (!rc || rc == -EAGAIN) /* EAGAIN: its queue is full, so there is somebody */
 		return fail(e, EADDRINUSE,
 			    "another daemon answers there: give this one a path of "
-			    "its own (\"Admin\": {\"Socket\": ...})");
+			    "its own");
 	if (rc == -ENOENT)
 		return 0;
 	if (rc != -ECONNREFUSED)
@@ -105,9 +111,9 @@ static int clear_place(const struct sockaddr_un *at, const struct excuse *e)
 	return 0;
 }
 
-static int make(struct admin_socket *s, int backlog, const struct excuse *e)
+static int make(struct unix_socket *s, mode_t mode, int backlog, const struct excuse *e)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int error;
 
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -115,8 +121,8 @@ static int make(struct admin_socket *s, int backlog, const struct excuse *e)
 		return fail(e, errno, "%m");
 	/* On Linux bind() gives the file the mode that the socket has by then; the umask, which all
 	 * threads share, stays as it is. */
-	if (!fchmod(s->fd, 0600) && !bind(s->fd, (const struct sockaddr *)&s->at, sizeof(s->at)) &&
-	    !stat(s->at.sun_path, &st) && !listen(s->fd, backlog)) {
+	if (!fchmod(s->fd, mode) && !bind(s->fd, (const struct sockaddr *)&s->at, s->at_len) &&
+	    (is_abstract(s) || !stat(s->at.sun_path, &st)) && !listen(s->fd, backlog)) {
 		s->dev = st.st_dev;
 		s->ino = st.st_ino;
 		return 0;
@@ -127,34 +133,51 @@ static int make(struct admin_socket *s, int backlog, const struct excuse *e)
 	return fail(e, error, "%s", strerror(error));
 }
 
-int admin_socket_open(struct admin_socket *s, const char *path, int backlog, char *why, size_t size)
+int unix_socket_open(struct unix_socket *s, const char *path, mode_t mode, int backlog, char *why,
+		     size_t size)
 {
 	const struct excuse e = { why, size };
 	int folder, rc;
 
-	*s = (struct admin_socket){ .fd = -1 };
-	rc = set_path(&s->at, path, &e);
+	*s = (struct unix_socket){ .fd = -1 };
+	rc = set_path(s, path, &e);
 	if (rc)
 		return rc;
+	if (is_abstract(s))
+		return make(s, mode, backlog, &e);
 	folder = lock_folder(path, &e);
 	if (folder < 0)
 		return folder;
 	rc = clear_place(&s->at, &e);
 	if (!rc)
-		rc = make(s, backlog, &e);
+		rc = make(s, mode, backlog, &e);
 	close(folder);
 	return rc;
 }
 
-void admin_socket_close(struct admin_socket *s)
+static bool is_in_its_place(const struct unix_socket *s)
 {
 	struct stat st;
 
-	if (s->fd < 0)
-		return;
-	/* First the name, then the socket: in between it would look like one that is left over. */
-	if (!stat(s->at.sun_path, &st) && st.st_dev == s->dev && st.st_ino == s->ino)
+	return s->ino && !stat(s->at.sun_path, &st) && st.st_dev == s->dev && st.st_ino == s->ino;
+}
+
+int unix_socket_change_mode(const struct unix_socket *s, mode_t mode)
+{
+	return is_in_its_place(s) && chmod(s->at.sun_path, mode) ? -errno : 0;
+}
+
+void unix_socket_unlink(const struct unix_socket *s)
+{
+	if (is_in_its_place(s))
 		unlink(s->at.sun_path);
-	close(s->fd);
+}
+
+void unix_socket_close(struct unix_socket *s)
+{
+	/* First the name, then the socket: in between it would look like one that is left over. */
+	unix_socket_unlink(s);
+	if (s->fd >= 0)
+		close(s->fd);
 	s->fd = -1;
 }

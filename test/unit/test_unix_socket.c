@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The admin socket's place: whose it is, who may use it, and what is left alone. */
+/* A unix socket's place: whose it is, who may use it, and what is left alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "admin_socket.h"
+#include "unix_socket.h"
 
 static char folder[64], path[96], why[256];
-static struct admin_socket mine;
+static struct unix_socket mine;
 
 static int setup(void **state)
 {
@@ -25,7 +25,7 @@ static int setup(void **state)
 		return -1;
 	snprintf(path, sizeof(path), "%s/run/admin.sock", folder);
 	why[0] = '\0';
-	mine = (struct admin_socket){ .fd = -1 };
+	mine = (struct unix_socket){ .fd = -1 };
 	return 0;
 }
 
@@ -34,16 +34,16 @@ static int teardown(void **state)
 	char run[80];
 
 	(void)state;
-	admin_socket_close(&mine);
+	unix_socket_close(&mine);
 	unlink(path);
 	snprintf(run, sizeof(run), "%s/run", folder);
 	rmdir(run);
 	return rmdir(folder);
 }
 
-static int open_socket(struct admin_socket *s)
+static int open_socket(struct unix_socket *s)
 {
-	return admin_socket_open(s, path, 4, why, sizeof(why));
+	return unix_socket_open(s, path, 0600, 4, why, sizeof(why));
 }
 
 static struct stat stat_of(const char *name)
@@ -63,14 +63,14 @@ static void it_is_its_owners_alone_in_a_folder_that_is_made(void **state)
 	assert_int_equal(open_socket(&mine), 0);
 	assert_int_equal(stat_of(path).st_mode, S_IFSOCK | 0600);
 	assert_int_equal(stat_of(run).st_mode, S_IFDIR | 0755);
-	admin_socket_close(&mine);
+	unix_socket_close(&mine);
 	assert_int_equal(access(path, F_OK), -1);
 	assert_int_equal(access(run, F_OK), 0);
 }
 
 static void one_that_somebody_answers_at_is_left_alone(void **state)
 {
-	struct admin_socket second;
+	struct unix_socket second;
 	ino_t before;
 
 	(void)state;
@@ -85,7 +85,7 @@ static void one_that_somebody_answers_at_is_left_alone(void **state)
 /* Its queue is full, so connecting fails; it lives all the same. */
 static void one_that_is_too_busy_to_answer_is_left_alone(void **state)
 {
-	struct admin_socket second;
+	struct unix_socket second;
 	int fds[64];
 	size_t n = 0;
 
@@ -130,15 +130,15 @@ static void a_file_is_not_taken_for_a_socket(void **state)
 /* Somebody else's socket is at the path by now: closing ours must not take it away. */
 static void what_is_not_ours_is_not_removed(void **state)
 {
-	struct admin_socket other;
+	struct unix_socket other;
 
 	(void)state;
 	assert_int_equal(open_socket(&mine), 0);
 	unlink(path);
 	assert_int_equal(open_socket(&other), 0);
-	admin_socket_close(&mine);
+	unix_socket_close(&mine);
 	assert_int_equal(access(path, F_OK), 0);
-	admin_socket_close(&other);
+	unix_socket_close(&other);
 	assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -150,9 +150,11 @@ static void what_can_not_be_is_told(void **state)
 	memset(longest, 'x', sizeof(longest));
 	longest[0] = '/';
 	longest[sizeof(longest) - 1] = '\0';
-	assert_int_equal(admin_socket_open(&mine, longest, 4, why, sizeof(why)), -ENAMETOOLONG);
+	assert_int_equal(unix_socket_open(&mine, longest, 0600, 4, why, sizeof(why)),
+			 -ENAMETOOLONG);
 	assert_string_equal(why, "its path has 199 bytes, must have at most 107");
-	assert_int_equal(admin_socket_open(&mine, "/proc/none/s", 4, why, sizeof(why)), -ENOENT);
+	assert_int_equal(unix_socket_open(&mine, "/proc/none/s", 0600, 4, why, sizeof(why)),
+			 -ENOENT);
 	assert_string_equal(why, "its folder /proc/none can't be made: No such file or directory");
 }
 
