@@ -76,10 +76,15 @@ static inline uint64_t rng_seed(uint64_t salt)
 /* One more of at most `max` (0: no limit). False: there are as many, and at no moment were more. */
 static inline bool count_up_to(_Atomic uint32_t *n, uint32_t max)
 {
-	uint32_t now = atomic_load(n);
+	uint32_t now;
 
+	if (!max) {
+		atomic_fetch_add(n, 1);
+		return true;
+	}
+	now = atomic_load(n);
 	do {
-		if (max && now >= max)
+		if (now >= max)
 			return false;
 	} while (!atomic_compare_exchange_weak(n, &now, now + 1));
 	return true;

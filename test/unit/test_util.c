@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The small things: lists, random numbers, and the guess at what a mistyped name was meant to be.
+ * The small things: lists, counts, random numbers, and the guess at what a mistyped name was meant
+ * to be.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,6 +51,20 @@ static void a_list_keeps_its_order(void **state)
 	list_for_each_safe(e, &other)
 		list_del(e);
 	assert_true(list_empty(&other));
+}
+
+static void a_count_stops_at_its_limit(void **state)
+{
+	_Atomic uint32_t n = 0;
+
+	(void)state;
+	assert_true(count_up_to(&n, 2));
+	assert_true(count_up_to(&n, 2));
+	assert_false(count_up_to(&n, 2));
+	assert_false(count_up_to(&n, 1)); /* the limit has been lowered */
+	assert_int_equal(n, 2);
+	assert_true(count_up_to(&n, 0));
+	assert_int_equal(n, 3);
 }
 
 static void distances_are_levenshteins(void **state)
@@ -140,6 +155,7 @@ int main(void)
 		cmocka_unit_test(the_nearest_name_is_a_likely_one),
 		cmocka_unit_test(very_long_names_are_compared_by_their_start),
 		cmocka_unit_test(random_numbers_stay_below_their_bound_and_spread),
+		cmocka_unit_test(a_count_stops_at_its_limit),
 		cmocka_unit_test(allocations_of_nothing_are_something),
 	};
 

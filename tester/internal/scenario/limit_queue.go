@@ -42,7 +42,7 @@ func (e *env) answered(w waiter) (backend *flow.Conn) {
 func queueInOrder(e *env) {
 	const conns = 8
 	e.serveAdmin()
-	e.start(app(front, e.backends(2, flow.Echo), keys{"MaxConnections": 1, "MaxQueue": conns, "QueueTimeout": "1m"}))
+	e.start(app(front, e.backends(2, flow.Echo), keys{"MaxConnections": 1, "MaxQueue": conns + 1, "QueueTimeout": "1m"}))
 	first, _ := e.ask(front, 100)
 	var waiters []waiter
 	for i := 0; i < conns; i++ {
@@ -54,16 +54,23 @@ func queueInOrder(e *env) {
 	if active := e.shunt("apps")[0].Active; active != 1 {
 		e.Failf("%d are active, MaxConnections is 1", active)
 	}
+	last := e.wait(conns+1, 1000)
+	e.Must(last.CloseWrite())   // the request is sent, the answer awaited
 	time.Sleep(2 * time.Second) // some retransmissions of what is held for the wire
 	e.Must(first.Close())
 	for i, w := range waiters {
 		// Served before its turn it would be an answer that never comes to the one before it.
 		e.answered(w)
-		e.waiting(conns - 1 - i)
+		e.waiting(conns - i)
 		e.Must(w.Close())
 		e.ended(w.Conn, "done")
 	}
-	e.Sawf("%d waited, and were served in their order", conns)
+	e.Must(last.RecvToEOF(flow.Steady))
+	b, err := e.hub.Take(last.token)
+	e.Must(err)
+	e.Must(flow.Match(last.Conn, b))
+	e.ended(last.Conn, "done")
+	e.Sawf("%d waited, and were served in their order", conns+1)
 }
 
 func queueLeft(e *env) {
