@@ -40,7 +40,7 @@ func liveView(e *env) {
 	}
 	until("the app is shown", 80, 24, "\napp-5000 ")
 	e.ask(front, 5000)
-	until("the live connection is counted", 80, 24, "Live     1: 0 connecting, 1 relaying")
+	until("the live connection is counted", 80, 24, "Live     1: 1 relaying; room")
 	e.Must(top.Resize(60, 12))
 	until("the screen has the new size", 60, 12, "\napp-5000 ")
 	e.daemon.Kill()
