@@ -99,6 +99,7 @@ struct session {
 	struct session_header *header; /* NULL: there is none, or it is through */
 	uint64_t opened_ns, connecting_ns, connected_ns, active_ns;
 	uint64_t queued_ns;     /* when it first had to wait; 0: it did not */
+	uint64_t waited_ns;     /* since then, when it stopped waiting */
 	uint64_t look_at_ns;    /* waits as the first one: when it looks by itself; 0: not */
 	uint64_t pump_at_ns;    /* no edge will tell that it can go on; 0: an edge will */
 	uint64_t seen_moved;    /* relay.moved when activity was last looked at */

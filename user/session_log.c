@@ -42,6 +42,8 @@ void session_log_close(const struct session *s, enum close_reason reason)
 	log_record_str(&r, "target", s->backend ? s->backend->text : "-");
 	log_record_str(&r, "address", s->backend ? addr_format(&s->endpoint.addr, text) : "-");
 	log_record_u64(&r, "attempts", s->attempts);
+	if (s->queued_ns)
+		log_record_ms(&r, "queue_ms", s->waiter.queue ? now - s->queued_ns : s->waited_ns);
 	log_record_ms(&r, "connect_ms", s->connected_ns ? s->connected_ns - s->opened_ns : 0);
 	log_record_ms(&r, "duration_ms", now - s->opened_ns);
 	log_record_u64(&r, "bytes_to_backend", s->relay.dir[CLIENT].bytes);

@@ -59,6 +59,8 @@ bool session_queue_wait(struct session *s, enum close_reason *refused)
 
 static void stop_waiting(struct session *s)
 {
+	if (s->waiter.queue)
+		s->waited_ns = s->ctx->loop->now_ns - s->queued_ns;
 	list_del(&s->queued_link);
 	waitq_leave(&s->waiter);
 	s->look_at_ns = 0;
@@ -69,8 +71,7 @@ void session_queue_leave(struct session *s)
 	if (!s->waiter.queue)
 		return;
 	stop_waiting(s);
-	buckets_add(&s->app->shared->queue_time, &connect_bounds,
-		    s->ctx->loop->now_ns - s->queued_ns);
+	buckets_add(&s->app->shared->queue_time, &connect_bounds, s->waited_ns);
 }
 
 void session_queue_end(struct session *s)

@@ -36,6 +36,7 @@ type Record struct {
 	Target     string  `json:"target"`
 	Attempts   int     `json:"attempts"`
 	DurationMS float64 `json:"duration_ms"`
+	QueueMS    float64 `json:"queue_ms"` // 0: it did not wait
 	ToBackend  int64   `json:"bytes_to_backend"`
 	ToClient   int64   `json:"bytes_to_client"`
 	Engine     string  `json:"engine"`

@@ -40,7 +40,7 @@ func (e *env) answered(w waiter) (backend *flow.Conn) {
 }
 
 func queueInOrder(e *env) {
-	const conns = 8
+	const conns, pause = 8, 2 * time.Second
 	e.serveAdmin()
 	e.start(app(front, e.backends(2, flow.Echo), keys{"MaxConnections": 1, "MaxQueue": conns + 1, "QueueTimeout": "1m"}))
 	first, _ := e.ask(front, 100)
@@ -56,14 +56,20 @@ func queueInOrder(e *env) {
 	}
 	last := e.wait(conns+1, 1000)
 	e.Must(last.CloseWrite())   // the request is sent, the answer awaited
-	time.Sleep(2 * time.Second) // some retransmissions of what is held for the wire
+	time.Sleep(pause) // some retransmissions of what is held for the wire
 	e.Must(first.Close())
 	for i, w := range waiters {
 		// Served before its turn it would be an answer that never comes to the one before it.
 		e.answered(w)
 		e.waiting(conns - i)
 		e.Must(w.Close())
-		e.ended(w.Conn, "done")
+		if r := e.ended(w.Conn, "done"); r.QueueMS < float64(pause.Milliseconds()) || r.QueueMS > r.DurationMS {
+			e.Failf("one waited for %v and more; of %.0f ms in all, its record has %.0f in the queue", pause,
+				r.DurationMS, r.QueueMS)
+		}
+	}
+	if r := e.ended(first, "done"); r.QueueMS != 0 {
+		e.Failf("one that did not wait is said to have waited for %.3f ms", r.QueueMS)
 	}
 	e.Must(last.RecvToEOF(flow.Steady))
 	b, err := e.hub.Take(last.token)
