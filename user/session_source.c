@@ -22,6 +22,9 @@ bool session_source_admit(struct session *s, enum close_reason *refused)
 
 	if (!limits.connections && !limits.interval_ns)
 		return true;
+	/* A client on a unix socket comes from nowhere, unless a PROXY header has said more. */
+	if (!addr_is_ip(&s->client))
+		return true;
 	switch (sources_admit(table, s->app->shared, &s->client, &limits, s->ctx->loop->now_ns,
 			      &s->source)) {
 	case SOURCE_TOO_MANY:
