@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "engine_bypass.h"
+
 const struct engine *const engines[] = { &engine_copy, &engine_splice, &engine_sockmap,
 					 &engine_wire, NULL };
 const char *const engine_names[] = { "auto", "copy", "splice", "sockmap", "wire" };
@@ -56,6 +58,21 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 			     "client was told"),
 	[ENGINE_WIRE_NO_ROUTE] = "not on the wire: the kernel has no route to one of its ends",
 	[ENGINE_WIRE_NO_SLOT] = "not on the wire: its table is full",
+	[ENGINE_BYPASSED] = "both of its ends are on this host, and send to each other",
+	[ENGINE_BYPASS_OFF] = "not bypassed: the local bypass is not available on this host",
+	[ENGINE_BYPASS_CLIENT_REMOTE] =
+		"not bypassed: the client is not on this host, or not in the cgroup",
+	[ENGINE_BYPASS_BACKEND_REMOTE] =
+		"not bypassed: the backend is not on this host, or not in the cgroup",
+	[ENGINE_BYPASS_NO_SLOT] = "not bypassed: all of its worker's slots are taken",
+	[ENGINE_BYPASS_NOT_DRY] = ("not bypassed now: bytes that came through the proxy are not "
+				   "read yet"),
+	[ENGINE_BYPASS_FULL] = "not bypassed now: the receiver has too much that it has not read",
+	[ENGINE_BYPASS_SWITCHED_OFF] = "not bypassed: it was switched off by \"shunt bypass off\"",
+	[ENGINE_BYPASS_UNFIT] =
+		("not bypassed: an end uses MSG_ZEROCOPY, SO_RCVLOWAT or TLS in the "
+		 "kernel"),
+	[ENGINE_BYPASS_GONE] = "not bypassed: the receiver has closed",
 };
 
 const char *engine_reason_text(enum engine_reason reason)
@@ -143,10 +160,24 @@ void relay_prepare(struct relay *r, int fd)
 {
 	if (r->joiner && r->joiner->prepare)
 		r->joiner->prepare(r, fd);
+	bypass_prepare(r, fd);
+}
+
+/* Nobody else joins it: nothing is shorter, and the ends' first bytes are held back no longer. */
+static void leave_to_bypass(struct relay *r)
+{
+	if (r->joiner && r->joiner->withdraw)
+		r->joiner->withdraw(r);
+	r->joiner = NULL;
+	r->may_wire = false;
+	r->refused = true;
 }
 
 void relay_begin(struct relay *r)
 {
+	bypass_begin(r);
+	if (relay_bypass_direction(r, CLIENT))
+		leave_to_bypass(r);
 	if (r->joiner && r->joiner->prepare)
 		relay_join(r, r->joiner, ENGINE_ON_THE_WIRE);
 }
@@ -241,7 +272,8 @@ int relay_pump(struct relay *r, int from)
 	if (rc < 0)
 		return rc;
 	if (d->eof && direction_is_dry(d))
-		return pass_on_end(r, from);
+		return bypass_was_cut(r, from) ? relay_fail(r, from, ECONNRESET)
+					       : pass_on_end(r, from);
 	if (r->joiner && !r->joiner->prepare && relay_may_join(r))
 		relay_join(r, r->joiner, ENGINE_FORCED);
 	if (r->is_auto)
@@ -251,7 +283,10 @@ int relay_pump(struct relay *r, int from)
 
 uint64_t relay_refresh(struct relay *r)
 {
-	return r->joined ? r->joined->refresh(r) : 0;
+	uint64_t around_ns = bypass_refresh(r);
+	uint64_t joined_ns = r->joined ? r->joined->refresh(r) : 0;
+
+	return MAX(around_ns, joined_ns);
 }
 
 void relay_release(struct relay *r)
@@ -262,6 +297,7 @@ void relay_release(struct relay *r)
 		r->joined->leave(r);
 	else if (r->joiner && r->joiner->withdraw)
 		r->joiner->withdraw(r);
+	bypass_leave(r);
 }
 
 bool relay_is_done(const struct relay *r)
@@ -276,7 +312,8 @@ bool relay_is_dry(const struct relay *r)
 
 const char *relay_engine_names(const struct relay *r, char *buf, size_t size)
 {
-	const char *up = r->dir[CLIENT].engine->name, *down = r->dir[BACKEND].engine->name;
+	const char *up = relay_way(r, CLIENT).engine->name;
+	const char *down = relay_way(r, BACKEND).engine->name;
 
 	if (up == down)
 		return up;

@@ -73,6 +73,16 @@ enum engine_reason {
 	ENGINE_WIRE_MSS,
 	ENGINE_WIRE_NO_ROUTE,
 	ENGINE_WIRE_NO_SLOT,
+	ENGINE_BYPASSED,
+	ENGINE_BYPASS_OFF,
+	ENGINE_BYPASS_CLIENT_REMOTE,
+	ENGINE_BYPASS_BACKEND_REMOTE,
+	ENGINE_BYPASS_NO_SLOT,
+	ENGINE_BYPASS_NOT_DRY,
+	ENGINE_BYPASS_FULL,
+	ENGINE_BYPASS_SWITCHED_OFF,
+	ENGINE_BYPASS_UNFIT,
+	ENGINE_BYPASS_GONE,
 	N_ENGINE_REASONS
 };
 
@@ -80,6 +90,8 @@ struct engine;
 struct relay;
 struct sockmap_share;
 struct wire_share;
+struct bypass_share;
+struct bypass_joint;
 
 struct direction {
 	const struct engine *engine;
@@ -105,6 +117,7 @@ struct relay_pools {
 	struct sockmap_share *sockmap; /* NULL: the engine is off */
 	bool sockmap_pays;             /* auto may use it: see probe_cost.h */
 	struct wire_share *wire;       /* NULL: the engine is off */
+	struct bypass_share *bypass;   /* NULL: no relay is bypassed */
 	_Atomic uint64_t refused[N_ENGINE_REASONS]; /* relays that could not join, by why not */
 };
 
@@ -122,6 +135,10 @@ struct relay {
 	bool may_wire;               /* it may be put on the wire */
 	uint8_t promotions;          /* attempts to put it on the wire after its first bytes */
 	void *joint;                 /* what the joiner, or who has joined, keeps about it */
+	bool may_bypass;             /* its ends may send to each other, if both are on this host */
+	bool bypass_off;             /* but not now */
+	enum engine_reason not_bypassed; /* why not, when it may and `bypass` has no record */
+	struct bypass_joint *bypass;     /* NULL: they don't */
 };
 
 enum pump_result {
@@ -211,6 +228,12 @@ void side_note_events(struct side *s, uint32_t events);
 
 bool relay_is_done(const struct relay *r); /* both directions have ended */
 bool relay_is_dry(const struct relay *r);  /* no bytes wait inside */
+/* What a direction's bytes take, and why: its engine, or the way around the proxy. */
+struct relay_way {
+	const struct engine *engine;
+	enum engine_reason reason;
+};
+struct relay_way relay_way(const struct relay *r, int from);
 /* "copy", or "copy,splice" when the directions (to the backend, to the client) differ. */
 const char *relay_engine_names(const struct relay *r, char *buf, size_t size);
 
