@@ -21,6 +21,7 @@ struct engine;
 
 /* What all generations of an app have in common. */
 struct app_shared {
+	_Atomic bool bypass_off; /* by an operator's word */
 	_Atomic uint32_t refs;   /* generations */
 	_Atomic uint32_t active; /* sessions */
 	_Atomic uint64_t accepted, failovers;

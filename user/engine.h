@@ -194,7 +194,7 @@ extern const struct engine engine_wire;
 /* "auto" first, then the engines by name: what --engine and the config's Engine may say. */
 extern const char *const engine_names[];
 extern const size_t n_engines;
-/* All engines, ended by NULL. */
+/* All of them, ended by NULL; the last one is the bypass, which can't be asked for. */
 extern const struct engine *const engines[];
 const struct engine *engine_find(const char *name); /* NULL: there is none of this name */
 

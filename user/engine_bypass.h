@@ -11,7 +11,7 @@
 #include "bypass.h"
 #include "engine.h"
 
-/* By its name is told what went around; it is in no table of engines. */
+/* By its name is told what went around; it has no functions. */
 extern const struct engine engine_bypass;
 
 /*

@@ -441,6 +441,8 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 	s->listener = *listener;
 	s->opened_ns = s->active_ns = ctx->loop->now_ns;
 	relay_init(&s->relay, &ctx->pools, app->engine, app->conf->wire);
+	s->relay.may_bypass = app->conf->local_bypass;
+	s->relay.bypass_off = atomic_load(&app->shared->bypass_off);
 	s->relay.side[CLIENT].watch.ready = on_client_event;
 	s->relay.side[BACKEND].watch.ready = on_backend_event;
 	timer_init(&s->timer, on_timer);

@@ -68,6 +68,8 @@ static const struct {
 	{ "Apps[]", "Balance", OF_APP("'Balance':'random'"), "changed a Balance p2c -> random" },
 	{ "Apps[]", "Engine", OF_APP("'Engine':'copy'"), "changed a Engine auto -> copy" },
 	{ "Apps[]", "Wire", OF_APP("'Wire':false"), "changed a Wire true -> false" },
+	{ "Apps[]", "LocalBypass", OF_APP("'LocalBypass':true"),
+	  "changed a LocalBypass false -> true" },
 	{ "Apps[]", "ConnectTimeout", OF_APP("'ConnectTimeout':'1500ms'"),
 	  "changed a ConnectTimeout 2s -> 1500ms" },
 	{ "Apps[]", "ConnectRetries", OF_APP("'ConnectRetries':0"),
@@ -109,6 +111,12 @@ static const struct {
 	  "changed - Wire.AtStop drain -> leave !" },
 	{ "Wire", "Pins", OF_CONFIG("'Wire':{'Pins':'/a'}"),
 	  "changed - Wire.Pins /sys/fs/bpf/shunt/wire -> /a !" },
+	{ "Bypass", "Cgroup", OF_CONFIG("'Bypass':{'Cgroup':'/c'}"),
+	  "changed - Bypass.Cgroup  -> /c !" },
+	{ "Bypass", "Flows", OF_CONFIG("'Bypass':{'Flows':5}"),
+	  "changed - Bypass.Flows 16384 -> 5 !" },
+	{ "Bypass", "UnreadKiB", OF_CONFIG("'Bypass':{'UnreadKiB':5}"),
+	  "changed - Bypass.UnreadKiB 1024 -> 5 !" },
 	{ "Admin", "Socket", OF_CONFIG("'Admin':{'Socket':'/a'}"),
 	  "changed - Admin.Socket /run/shunt/admin.sock -> /a !" },
 	{ "Admin", "Http", OF_CONFIG("'Admin':{'Http':9640}"),
@@ -164,10 +172,9 @@ static void has_a_row(const char *object, const char *key, void *arg)
 	static const struct {
 		const char *object, *key;
 	} others[] = {
-		{ "", "Log" },        { "", "Sockmap" },
-		{ "", "Wire" },       { "", "Admin" },
-		{ "", "Defaults" },   { "", "Apps" },
-		{ "Apps[]", "Name" }, { "Apps[].Targets[]", "Address" },
+		{ "", "Log" },    { "", "Sockmap" },    { "", "Wire" },
+		{ "", "Bypass" }, { "", "Admin" },      { "", "Defaults" },
+		{ "", "Apps" },   { "Apps[]", "Name" }, { "Apps[].Targets[]", "Address" },
 	};
 
 	(void)arg;
