@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -92,29 +93,60 @@ static int map_directions(struct bypass *b)
 
 /* --- attach ---------------------------------------------------------------------------------- */
 
-/* 0 with the path, or -ENOENT: no cgroup2 is mounted. */
-static int find_root(char path[PATH_MAX])
+static int open_folder(int at, const char *path)
 {
-	char *text = xcalloc(1, MOUNTINFO_MAX_BYTES);
+	int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* An fd of the root of the hierarchy where it is mounted, or -ENOENT. */
+static int open_mounted_root(void)
+{
+	char *text = xcalloc(1, MOUNTINFO_MAX_BYTES), path[PATH_MAX];
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	bool found = false;
 
 	if (f) {
 		text[fread(text, 1, MOUNTINFO_MAX_BYTES - 1, f)] = '\0';
-		found = bypass_cgroup_root(text, path, PATH_MAX);
+		found = bypass_cgroup_root(text, path, sizeof(path));
 		fclose(f);
 	}
 	free(text);
-	return found ? 0 : -ENOENT;
+	return found ? open_folder(AT_FDCWD, path) : -ENOENT;
+}
+
+/* The same where it is not, as after "ip netns exec", by a mount of its own that has no place. */
+static int open_detached_root(void)
+{
+	int fs = fsopen("cgroup2", FSOPEN_CLOEXEC), mount, fd;
+
+	if (fs < 0)
+		return -errno;
+	mount = fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0)
+			? -1
+			: fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY);
+	fd = mount < 0 ? -errno : open_folder(mount, ".");
+	if (mount >= 0)
+		close(mount);
+	close(fs);
+	return fd;
+}
+
+static int open_root(void)
+{
+	int fd = open_mounted_root();
+
+	return fd == -ENOENT ? open_detached_root() : fd;
 }
 
 /* The link is this process's, and goes with it. 0 or -errno. */
-static int watch_cgroup(struct bypass *b, const char *path)
+static int watch_cgroup(struct bypass *b)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	int fd = b->conf.cgroup ? open_folder(AT_FDCWD, b->conf.cgroup) : open_root(), rc = 0;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	b->watch = bpf_program__attach_cgroup(b->skeleton->progs.bypass_watch, fd);
 	if (!b->watch)
 		rc = -errno;
@@ -168,17 +200,11 @@ static int load_all(struct bypass *b, char *why, size_t size)
 
 static int attach(struct bypass *b, char *why, size_t size)
 {
-	char root[PATH_MAX];
-	const char *path = b->conf.cgroup ? b->conf.cgroup : root;
-	int rc = b->conf.cgroup ? 0 : find_root(root);
+	int rc = watch_cgroup(b);
 
-	if (rc) {
-		snprintf(why, size, "no cgroup2 file system is mounted");
-		return rc;
-	}
-	rc = watch_cgroup(b, path);
 	if (rc)
-		snprintf(why, size, "the cgroup %s can't be watched: %s", path, strerror(-rc));
+		snprintf(why, size, "the connections of the cgroup %s can't be watched: %s",
+			 b->conf.cgroup ? b->conf.cgroup : "hierarchy's root", strerror(-rc));
 	return rc;
 }
 

@@ -186,7 +186,11 @@ struct relay_way relay_way(const struct relay *r, int from)
 			way.reason = r->not_bypassed;
 		return way;
 	}
-	mode = READ_RECORD(d, off) ? BYPASS_OFF : READ_RECORD(d, mode);
+	mode = READ_RECORD(d, mode);
+	if (READ_RECORD(d, off))
+		mode = BYPASS_OFF;
+	else if (mode == BYPASS_OFF) /* it was, when the last bytes were sent */
+		mode = BYPASS_NOT_DRY;
 	if (mode == BYPASS_SILENT || mode == BYPASS_REDIRECTED)
 		way.engine = &engine_bypass;
 	way.reason = reasons[mode];

@@ -89,7 +89,7 @@ func rotated(e *env) {
 		"Apps": []keys{app(front, e.backends(1, flow.Echo), nil)}})
 	e.Must(err)
 	e.Must(os.WriteFile(config, text, 0o644))
-	d, err := daemon.Start(e.lab.Proxy.Command(0, e.Unprivileged, e.Shunt, "run", "-c", config, "--engine", e.engine))
+	d, err := daemon.Start(e.lab.Proxy.Command(0, e.Unprivileged, e.Shunt, "run", "-c", config, "--engine", e.engineOption()))
 	e.Must(err)
 	e.daemon = d
 	e.Defer(d.Kill)
