@@ -23,7 +23,6 @@
 
 #define AF_INET 2
 #define AF_INET6 10
-#define RCV_SHUTDOWN 1
 /* The low bits of sk_user_data are flags. */
 #define SK_USER_DATA_MASK (~7ull)
 /* A message of one byte takes nearly a kilobyte: what is unread is bounded in messages, too. */
@@ -42,9 +41,14 @@ struct connection {
 	__u32 seq[2];     /* of the first byte of each */
 };
 
-/* A socket of a local client or backend. */
+/*
+ * A socket of a local client or backend. The kernel may use an entry of a map anew for another key
+ * while it is looked at, so an entry has its key again, or what else tells whose it is, and that is
+ * compared after all else is read.
+ */
 struct end {
-	__u64 cookie; /* its key again: an entry may be used anew while it is looked at */
+	__u64 cookie; /* its key */
+	__u64 proxy;  /* cookie of B, if it is S */
 	__u64 sock;   /* address of its tcp_sock */
 	__u32 sent0;  /* write_seq at its establishment */
 	__u32 got0;   /* rcv_nxt then */
@@ -154,14 +158,16 @@ static __always_inline bool enter(__u32 slot, struct end *from, const struct end
 }
 
 /* Done by whoever learns last who the four are, or by two at once, which does no harm. */
-static __always_inline bool complete(const struct bypass_own *a, const struct bypass_own *b)
+static __always_inline bool complete(struct bypass_own *a, const struct bypass_own *b,
+				     __u64 b_cookie)
 {
 	__u64 c_cookie = READ_ONCE(a->peer), s_cookie = READ_ONCE(b->peer);
 	struct end *c = bpf_map_lookup_elem(&bypass_ends, &c_cookie);
 	struct end *s = bpf_map_lookup_elem(&bypass_ends, &s_cookie);
 	__u32 flow = READ_ONCE(a->flow);
 
-	if (!c || !s || c->cookie != c_cookie || s->cookie != s_cookie)
+	if (!c || !s || c->cookie != c_cookie || s->cookie != s_cookie || s->proxy != b_cookie ||
+	    __sync_fetch_and_add(&a->other, 0) != b_cookie)
 		return false;
 	if (!enter(2 * flow, c, s) || !enter(2 * flow + 1, s, c))
 		return false;
@@ -186,7 +192,7 @@ int bypass_pair(struct bypass_request *r)
 	/* Before the look at the peer: who enters it looks here afterwards. */
 	__sync_lock_test_and_set(&a->other, cookies[1]);
 	__sync_lock_test_and_set(&b->other, cookies[0]);
-	if (READ_ONCE(b->peer) && complete(a, b))
+	if (READ_ONCE(b->peer) && complete(a, b, cookies[1]))
 		r->result = BYPASS_PAIRED;
 	return 0;
 }
@@ -249,9 +255,9 @@ static __always_inline void watch_close(struct bpf_sock_ops *ctx)
 }
 
 /* The socket is a local client's or backend's: from now on it is in the map. False: it can't be. */
-static __always_inline bool add_end(struct bpf_sock_ops *ctx, __u64 cookie)
+static __always_inline bool add_end(struct bpf_sock_ops *ctx, __u64 cookie, __u64 proxy)
 {
-	struct end e = { .cookie = cookie, .slot = SLOT_NONE };
+	struct end e = { .cookie = cookie, .proxy = proxy, .slot = SLOT_NONE };
 	struct bpf_sock *sk = ctx->sk;
 	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 
@@ -284,7 +290,7 @@ static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 	} else {
 		if (bpf_map_delete_elem(&bypass_opening, &c))
 			return;
-		if (!add_end(ctx, cookie)) {
+		if (!add_end(ctx, cookie, 0)) {
 			count(BYPASS_ENDS_REFUSED);
 			return;
 		}
@@ -296,12 +302,12 @@ static __always_inline void on_connected(struct bpf_sock_ops *ctx)
 
 /* S is established, and who is connected to it, B, was seen to be so before. */
 static __always_inline void meet_backend(struct bpf_sock_ops *ctx, struct bypass_own *b,
-					 __u64 cookie)
+					 __u64 b_cookie, __u64 cookie)
 {
 	struct bypass_own *a;
 	__u64 other;
 
-	if (!add_end(ctx, cookie)) {
+	if (!add_end(ctx, cookie, b_cookie)) {
 		count(BYPASS_ENDS_REFUSED);
 		return;
 	}
@@ -309,7 +315,7 @@ static __always_inline void meet_backend(struct bpf_sock_ops *ctx, struct bypass
 	other = READ_ONCE(b->other);
 	a = other ? bpf_map_lookup_elem(&bypass_own, &other) : NULL;
 	if (a)
-		complete(a, b);
+		complete(a, b, b_cookie);
 }
 
 /* A, or S. */
@@ -329,7 +335,7 @@ static __always_inline void on_accepted(struct bpf_sock_ops *ctx)
 	bpf_map_delete_elem(&bypass_met, &c);
 	b = bpf_map_lookup_elem(&bypass_own, &peer);
 	if (b) {
-		meet_backend(ctx, b, cookie);
+		meet_backend(ctx, b, peer, cookie);
 		return;
 	}
 	own.peer = peer;

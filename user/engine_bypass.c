@@ -182,7 +182,7 @@ struct relay_way relay_way(const struct relay *r, int from)
 	uint32_t mode;
 
 	if (!d) {
-		if (r->may_bypass)
+		if (r->may_bypass && !r->joined)
 			way.reason = r->not_bypassed;
 		return way;
 	}
