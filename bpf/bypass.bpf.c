@@ -405,6 +405,9 @@ int bypass_watch(struct bpf_sock_ops *ctx)
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
+/* The kernel's: plain loads from an address that may be nobody's any more, where they read as 0. */
+extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym;
+
 /* What there is to know of a receiver, read by its address, without its lock. */
 struct receiver {
 	__u32 rcv_nxt, copied_seq;
@@ -415,26 +418,25 @@ struct receiver {
 
 static __always_inline __u64 cookie_of(const struct tcp_sock *tp)
 {
-	return BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter);
+	return READ_ONCE(tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter);
 }
 
 /* False: the socket that had this address is gone. */
 static __always_inline bool read_receiver(const struct bypass_direction *d, struct receiver *r)
 {
-	const struct tcp_sock *tp = (const struct tcp_sock *)d->sock;
+	const struct tcp_sock *tp =
+		bpf_rdonly_cast((void *)d->sock, bpf_core_type_id_kernel(struct tcp_sock));
 	const struct sk_psock *psock;
 
 	if (cookie_of(tp) != d->receiver)
 		return false;
-	r->rcv_nxt = BPF_CORE_READ(tp, rcv_nxt);
-	r->copied_seq = BPF_CORE_READ(tp, copied_seq);
-	r->psock = (__u64)BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.sk_user_data) &
-		   SK_USER_DATA_MASK;
-	psock = (const struct sk_psock *)r->psock;
-	r->unread = psock ? BPF_CORE_READ(psock, msg_tot_len) : 0;
-	r->is_fit = BPF_CORE_READ(tp, inet_conn.icsk_inet.sk.sk_rcvlowat) <= 1 &&
-		    !BPF_CORE_READ(tp, inet_conn.icsk_ulp_ops);
-	return cookie_of(tp) == d->receiver && psock;
+	r->rcv_nxt = READ_ONCE(tp->rcv_nxt);
+	r->copied_seq = READ_ONCE(tp->copied_seq);
+	r->psock = (__u64)tp->inet_conn.icsk_inet.sk.sk_user_data & SK_USER_DATA_MASK;
+	psock = bpf_rdonly_cast((void *)r->psock, bpf_core_type_id_kernel(struct sk_psock));
+	r->unread = READ_ONCE(psock->msg_tot_len);
+	r->is_fit = tp->inet_conn.icsk_inet.sk.sk_rcvlowat <= 1 && !tp->inet_conn.icsk_ulp_ops;
+	return cookie_of(tp) == d->receiver && r->psock;
 }
 
 /* A sender with SO_ZEROCOPY waits for a word that only TCP gives. */
@@ -479,7 +481,7 @@ static __always_inline void note_redirected(struct bypass_direction *d, __u32 si
 {
 	d->bytes += size;
 	d->messages++;
-	d->active_ns = bpf_ktime_get_ns();
+	d->active_ns = bpf_ktime_get_coarse_ns();
 }
 
 SEC("sk_msg")

@@ -54,7 +54,7 @@ struct bypass_direction {
 
 	__u64 bytes;      /* redirected */
 	__u64 messages;   /* redirected */
-	__u64 active_ns;  /* CLOCK_MONOTONIC of the last one */
+	__u64 active_ns;  /* CLOCK_MONOTONIC_COARSE of the last one */
 	__u64 psock;      /* address of the receiver's sk_psock, as last seen */
 	__u32 mode;       /* enum bypass_mode */
 	__u32 in_queue;   /* messages redirected since the receiver had read all, at most */
