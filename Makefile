@@ -51,8 +51,8 @@ GIT_VERSION := $(if $(wildcard .git),$(shell git describe --always --dirty --mat
 SHUNT_VERSION := $(if $(filter v%,$(GIT_VERSION)),$(GIT_VERSION:v%=%),$(VERSION)$(GIT_VERSION:%=-g%))
 
 # What needs BPF to be built, and what stands in for it.
-NEED_BPF := $(addprefix user/,sockmap.c tcx.c wire.c wire_maps.c wire_adopted.c bpf_load.c bpf_ring.c)
-WITHOUT_BPF := $(addprefix user/,sockmap_none.c tcx_none.c wire_none.c)
+NEED_BPF := $(addprefix user/,sockmap.c bypass.c tcx.c wire.c wire_maps.c wire_adopted.c bpf_load.c bpf_ring.c)
+WITHOUT_BPF := $(addprefix user/,sockmap_none.c bypass_none.c tcx_none.c wire_none.c)
 SRCS := $(filter-out $(if $(HAVE_BPF),$(WITHOUT_BPF),$(NEED_BPF)),$(wildcard user/*.c))
 # What looks into the programs themselves can't be built without them.
 WIRE_UNITS := $(wildcard test/unit/test_wire_bpf*.c)
@@ -153,6 +153,7 @@ $(O)/obj/%.o: %.c $(O)/obj/flags | $(if $(HAVE_LIBS),,missing-packages)
 
 # A skeleton has the programs in it, without their debug information but for the BTF, and a function for each step.
 $(O)/obj/user/sockmap.o: $(BPF_O)/shunt.skel.h
+$(O)/obj/user/bypass.o: $(BPF_O)/bypass.skel.h
 $(O)/obj/user/wire_maps.o $(WIRE_UNITS:%.c=$(O)/obj/%.o): $(BPF_O)/wire.skel.h
 
 $(BPF_O)/%.skel.h: $(BPF_O)/%.bpf.o

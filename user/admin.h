@@ -11,6 +11,7 @@
 #ifndef SHUNT_ADMIN_H
 #define SHUNT_ADMIN_H
 
+#include "bypassing.h"
 #include "health.h"
 #include "loop.h"
 #include "reload.h"
@@ -45,6 +46,7 @@ struct admin_context {
 	const struct wiring *wiring;   /* likewise */
 	const struct health *health;   /* NULL: none */
 	struct cutter *cutter;         /* likewise: then backends can't be disabled */
+	struct bypassing *bypassing;   /* likewise */
 	struct admin_control control;
 };
 

@@ -12,7 +12,15 @@
 #include "admin_command_backend.h"
 #include "admin_command_rows.h"
 
-enum option { OPTION_APP, OPTION_WHY, OPTION_LEVEL, OPTION_TARGET, OPTION_ORDER, N_OPTIONS };
+enum option {
+	OPTION_APP,
+	OPTION_WHY,
+	OPTION_LEVEL,
+	OPTION_TARGET,
+	OPTION_ORDER,
+	OPTION_BYPASS,
+	N_OPTIONS
+};
 
 #define TAKES(option) (1u << (option))
 
@@ -36,6 +44,8 @@ static const struct admin_command commands[] = {
 	{ "config", "the configuration in force, as one row", .run = admin_row_config },
 	{ "log-level", "the least important lines that are logged, and another level from now on",
 	  TAKES(OPTION_LEVEL), .run = admin_row_log_level },
+	{ "bypass", "whether an app's local peers may go around the proxy, or may from now on",
+	  TAKES(OPTION_APP) | TAKES(OPTION_BYPASS), .run = admin_row_bypass },
 	{ "drain", "no new connections; the daemon ends with the last one",
 	  .run = admin_row_drain },
 	{ "stop", "closes all connections, and the daemon ends", .run = admin_row_stop },
@@ -157,13 +167,25 @@ static int set_order(struct admin_request *r, const cJSON *v, char error[ADMIN_E
 		       N_BACKEND_ORDERS, "there are enabled, drained and disabled");
 }
 
+static int set_bypass(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
+{
+	const char *word = cJSON_GetStringValue(v);
+
+	r->bypass_off = word && !strcmp(word, "off");
+	r->sets_bypass = r->bypass_off || (word && !strcmp(word, "on"));
+	if (r->sets_bypass)
+		return 0;
+	snprintf(error, ADMIN_ERROR_MAX, "\"bypass\" must be \"on\" or \"off\"");
+	return -EINVAL;
+}
+
 static const struct {
 	const char *name;
 	int (*set)(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX]);
 } options[N_OPTIONS] = {
 	[OPTION_APP] = { "app", set_app },       [OPTION_WHY] = { "why", set_why },
 	[OPTION_LEVEL] = { "level", set_level }, [OPTION_TARGET] = { "target", set_target },
-	[OPTION_ORDER] = { "order", set_order },
+	[OPTION_ORDER] = { "order", set_order }, [OPTION_BYPASS] = { "bypass", set_bypass },
 };
 
 static int set_option(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])

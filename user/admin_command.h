@@ -29,6 +29,7 @@ struct admin_request {
 	enum log_level level;                                /* if sets_level */
 	char target[HOST_NAME_MAX_CHARS + sizeof(":65535")]; /* "": none */
 	enum backend_order order;                            /* N_BACKEND_ORDERS: none */
+	bool sets_bypass, bypass_off;
 	/* What the options have led to. */
 	struct backend *backend; /* held by app */
 	/* Where the rows have got to: the command's own. */

@@ -43,3 +43,36 @@ bool admin_row_log_level(struct admin_request *r, cJSON *row)
 	cJSON_AddStringToObject(row, "before", log_level_name(before));
 	return true;
 }
+
+static const char *bypass_word(bool off)
+{
+	return off ? "off" : "on";
+}
+
+bool admin_row_bypass(struct admin_request *r, cJSON *row)
+{
+	struct bypassing *b = r->context->bypassing;
+	bool before;
+
+	if (r->at++)
+		return false;
+	if (!r->app)
+		r->error = "which app? It takes an \"app\"";
+	else if (!r->app->conf->local_bypass)
+		r->error = "this app is not bypassed: its \"LocalBypass\" is false";
+	else if (!b)
+		r->error = "the local bypass does not run: the log says why";
+	if (r->error)
+		return false;
+	before = atomic_load(&r->app->shared->bypass_off);
+	if (r->sets_bypass && before != r->bypass_off) {
+		bypassing_switch(b, r->app, r->bypass_off);
+		log_notice("the local bypass of app \"%s\" is now %s", r->app->conf->name,
+			   bypass_word(r->bypass_off));
+	}
+	cJSON_AddStringToObject(row, "app", r->app->conf->name);
+	cJSON_AddStringToObject(row, "bypass",
+				bypass_word(atomic_load(&r->app->shared->bypass_off)));
+	cJSON_AddStringToObject(row, "before", bypass_word(before));
+	return true;
+}

@@ -11,5 +11,6 @@
 bool admin_row_drain(struct admin_request *r, cJSON *row);
 bool admin_row_stop(struct admin_request *r, cJSON *row);
 bool admin_row_log_level(struct admin_request *r, cJSON *row);
+bool admin_row_bypass(struct admin_request *r, cJSON *row);
 
 #endif

@@ -135,6 +135,20 @@ static void put_sockmap(cJSON *row, const struct admin_context *c)
 		put_u64(object, sockmap_counter_names[i], segments[i]);
 }
 
+/* What the local bypass's programs did with connections and messages. */
+static void put_bypass(cJSON *row, const struct admin_context *c)
+{
+	const struct bypass *bypass = bypassing_bypass(c->bypassing);
+	uint64_t n[N_BYPASS_COUNTERS];
+	cJSON *object;
+
+	if (!bypass || bypass_counters(bypass, n))
+		return;
+	object = cJSON_AddObjectToObject(row, "bypass");
+	for (size_t i = BYPASS_REDIRECTED; i < N_BYPASS_COUNTERS; i++)
+		put_u64(object, bypass_counter_names[i], n[i]);
+}
+
 /* Where the wire's program is, what it did with packets, and what is parked. */
 static void put_wire(cJSON *row, const struct admin_context *c)
 {
@@ -197,6 +211,7 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	put_totals(row, &totals);
 	put_engines(row, r->flows);
 	put_sockmap(row, c);
+	put_bypass(row, c);
 	put_wire(row, c);
 	put_refused(row, c);
 	put_u64(row, "max_connections", atomic_load(&c->admission->max_connections));

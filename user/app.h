@@ -22,6 +22,7 @@ struct engine;
 
 /* What all generations of an app have in common. */
 struct app_shared {
+	_Atomic bool bypass_off; /* by an operator's word */
 	_Atomic uint32_t refs;   /* generations */
 	_Atomic uint32_t active; /* sessions that are connecting or connected */
 	struct waitq queue;      /* sessions that wait for a place in the app or at a target */

@@ -85,13 +85,10 @@ static bool is_wanted(const struct bench_conf *conf, const char *name)
 	return !conf->contenders;
 }
 
-/* The only name that is no engine's. */
+/* Of an engine, or one of the two that are none. */
 static bool is_known(const char *name)
 {
-	for (size_t i = 0; i < n_engines; i++)
-		if (!strcmp(name, engine_names[i]))
-			return true;
-	return !strcmp(name, "direct");
+	return engine_find(name) || !strcmp(name, "auto") || !strcmp(name, "direct");
 }
 
 static int check_names(const struct bench_conf *conf)
@@ -108,9 +105,9 @@ static int check_names(const struct bench_conf *conf)
 	}
 	if (!rc)
 		return 0;
-	fputs("shunt bench: --engine takes of these, parted by commas: direct", stderr);
-	for (size_t i = 0; i < n_engines; i++)
-		fprintf(stderr, ",%s", engine_names[i]);
+	fputs("shunt bench: --engine takes of these, parted by commas: direct,auto", stderr);
+	for (size_t i = 0; engines[i]; i++)
+		fprintf(stderr, ",%s", engines[i]->name);
 	fputc('\n', stderr);
 	return rc;
 }

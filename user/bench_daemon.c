@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine_bypass.h"
+
 #define ECHO_PORT 7000
 #define SINK_PORT 7001
 #define DAEMON_PORT_FIRST 7100
@@ -45,6 +47,12 @@ struct addr bench_address(const struct bench_contender *c, size_t row)
 	return a;
 }
 
+/* It goes around an engine, and is not one to ask for. */
+static bool is_bypass(const struct bench_contender *c)
+{
+	return engine_find(c->name) == &engine_bypass;
+}
+
 static void add_app(cJSON *apps, const struct bench_contender *c, size_t row)
 {
 	cJSON *app = cJSON_CreateObject();
@@ -52,6 +60,7 @@ static void add_app(cJSON *apps, const struct bench_contender *c, size_t row)
 
 	snprintf(target, sizeof(target), "%s:%u", backend_ip(c, ip), server_port(row));
 	cJSON_AddStringToObject(app, "Name", bench_rows[row].key);
+	cJSON_AddBoolToObject(app, "LocalBypass", is_bypass(c));
 	cJSON_AddItemToArray(cJSON_AddArrayToObject(app, "Listen"),
 			     cJSON_CreateString(LAB_PROXY_IP));
 	cJSON_AddItemToArray(cJSON_AddArrayToObject(app, "Ports"),
@@ -110,8 +119,9 @@ static void exec_daemon(const struct bench_contender *c, int config, bool record
 {
 	if (dup2(config, STDIN_FILENO) >= 0 && dup2(c->log_fd, STDOUT_FILENO) >= 0 &&
 	    dup2(c->log_fd, STDERR_FILENO) >= 0)
-		execl("/proc/self/exe", "shunt", "run", "-c", "-", "--engine", c->name,
-		      "--log-format", "json", "--log-level", records ? "debug" : "warning", NULL);
+		execl("/proc/self/exe", "shunt", "run", "-c", "-", "--engine",
+		      is_bypass(c) ? "auto" : c->name, "--log-format", "json", "--log-level",
+		      records ? "debug" : "warning", NULL);
 	_exit(EXIT_FAILURE);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The commands whose answer is no table: drain, stop and log-level, which have the running daemon
- * do something and tell of it in a line of words, and config.
+ * The commands whose answer is no table: drain, stop, log-level and bypass, which have the running
+ * daemon do something and tell of it in a line of words, and config.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -33,6 +33,16 @@ static void tell_log_level(const cJSON *row)
 		printf("The log level is %s.\n", level);
 }
 
+static void tell_bypass(const cJSON *row)
+{
+	if (strcmp(client_text(row, "bypass"), "off"))
+		printf("Local peers of app \"%s\" send to each other where they can.\n",
+		       client_text(row, "app"));
+	else
+		printf("Whatever is sent on connections of app \"%s\" goes through the proxy.\n",
+		       client_text(row, "app"));
+}
+
 static void tell_config(const cJSON *row)
 {
 	char *text = cJSON_Print(row);
@@ -44,13 +54,15 @@ static void tell_config(const cJSON *row)
 
 static const struct act {
 	const char *command;
-	const char *argument; /* the request's key for it; NULL: it takes none */
+	const char *keys[2]; /* of the request, for its arguments */
+	int least;           /* arguments that it must have */
 	void (*tell)(const cJSON *row);
 } acts[] = {
-	{ "drain", NULL, tell_drain },
-	{ "stop", NULL, tell_stop },
-	{ "log-level", "level", tell_log_level },
-	{ "config", NULL, tell_config },
+	{ "drain", .tell = tell_drain },
+	{ "stop", .tell = tell_stop },
+	{ "log-level", { "level" }, .tell = tell_log_level },
+	{ "bypass", { "bypass", "app" }, 2, tell_bypass },
+	{ "config", .tell = tell_config },
 };
 
 struct asking {
@@ -69,15 +81,15 @@ static void on_line(const char *text, cJSON *row, void *arg)
 	cJSON_Delete(row);
 }
 
-static int ask(struct asking *a, const char *path, const char *argument)
+static int ask(struct asking *a, const char *path, int n, char *const *arguments)
 {
 	cJSON *request = cJSON_CreateObject();
 	char error[CLIENT_ERROR_MAX];
 	int rc;
 
 	cJSON_AddStringToObject(request, "command", a->act->command);
-	if (argument)
-		cJSON_AddStringToObject(request, a->act->argument, argument);
+	for (int i = 0; i < n; i++)
+		cJSON_AddStringToObject(request, a->act->keys[i], arguments[i]);
 	rc = client_ask(path, CLIENT_TIMEOUT_DEFAULT_S, request, on_line, a, error);
 	cJSON_Delete(request);
 	if (rc)
@@ -92,6 +104,15 @@ static const struct act *find_act(const char *command)
 	while (strcmp(act->command, command))
 		act++;
 	return act;
+}
+
+static int count_keys(const struct act *act)
+{
+	int n = 0;
+
+	while (n < (int)ARRAY_SIZE(act->keys) && act->keys[n])
+		n++;
+	return n;
 }
 
 int command_act(const struct command *c, int argc, char **argv)
@@ -119,12 +140,12 @@ int command_act(const struct command *c, int argc, char **argv)
 			return option == 'h' ? command_help(c) : command_usage_error(c);
 	}
 	arguments = argc - optind;
-	if (arguments > (a.act->argument ? 1 : 0))
+	if (arguments < a.act->least || arguments > count_keys(a.act))
 		return command_usage_error(c);
 	path = command_socket(socket, config);
 	if (!path)
 		return EXIT_FAILURE;
-	status = ask(&a, path, arguments ? argv[optind] : NULL);
+	status = ask(&a, path, arguments, argv + optind);
 	free(path);
 	return status;
 }

@@ -130,6 +130,10 @@ static void add_status(struct table *t, const cJSON *row)
 		printf("Kernel      segments: ");
 		print_counts(cJSON_GetObjectItemCaseSensitive(row, "sockmap_segments"));
 	}
+	if (cJSON_HasObjectItem(row, "bypass")) {
+		printf("Bypass      ");
+		print_counts(cJSON_GetObjectItemCaseSensitive(row, "bypass"));
+	}
 	if (cJSON_HasObjectItem(row, "wire_packets"))
 		print_wire(row);
 	if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(row, "join_refused"))) {

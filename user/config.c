@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config_admin.h"
+#include "config_bypass.h"
 #include "config_health.h"
 #include "config_json.h"
 #include "config_listen.h"
@@ -41,8 +42,8 @@ static struct parser *parser_of(struct reader *r)
 	return container_of(r, struct parser, reader);
 }
 
-static key_reader read_log, read_sockmap, read_wire, read_admin, read_defaults, note_apps,
-	read_name, read_ports;
+static key_reader read_log, read_sockmap, read_wire, read_bypass, read_admin, read_defaults,
+	note_apps, read_name, read_ports;
 
 static const char *const log_levels[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_NOTICE] = "notice",
@@ -84,6 +85,7 @@ static const struct key app_keys[] = {
 	{ "Balance", read_balancer, .offset = offsetof(struct app_conf, balance) },
 	{ "Engine", read_engine, .offset = offsetof(struct app_conf, engine) },
 	{ "Wire", read_bool, .offset = offsetof(struct app_conf, wire) },
+	{ "LocalBypass", read_bool, .offset = offsetof(struct app_conf, local_bypass) },
 	{ "ConnectTimeout", DURATION(1, DURATION_MAX_MS),
 	  .offset = offsetof(struct app_conf, connect_timeout_ms) },
 	{ "ConnectRetries", read_uint, .offset = offsetof(struct app_conf, connect_retries),
@@ -147,6 +149,15 @@ static const struct key wire_keys[] = {
 	{ "Pins", read_wire_pins, .must = "the absolute path of a folder, or \"\" for no pins" },
 };
 
+static const struct key bypass_keys[] = {
+	{ "Cgroup", read_bypass_cgroup,
+	  .must = "the absolute path of a cgroup of version 2, or \"\" for all of them" },
+	{ "Flows", read_uint, .offset = offsetof(struct config, bypass.flows), .min = 1,
+	  .max = CONFIG_BYPASS_FLOWS_MAX },
+	{ "UnreadKiB", read_uint, .offset = offsetof(struct config, bypass.unread_kib), .min = 1,
+	  .max = CONFIG_BYPASS_UNREAD_MAX_KIB },
+};
+
 static const struct key admin_keys[] = {
 	{ "Socket", read_admin_socket,
 	  .must = "an absolute path of at most 107 bytes, or \"\" for no socket" },
@@ -167,6 +178,7 @@ static const struct key root_keys[] = {
 	{ "Log", read_log, .must = "an object" },
 	{ "Sockmap", read_sockmap, .must = "an object" },
 	{ "Wire", read_wire, .must = "an object" },
+	{ "Bypass", read_bypass, .must = "an object" },
 	{ "Admin", read_admin, .must = "an object" },
 	{ "Defaults", read_defaults, .must = "an object with options of apps" },
 	{ "Apps", note_apps, .required = true, .must = "an array of apps, at least one" },
@@ -177,6 +189,7 @@ static const struct object_kind log_kind = { "Log", log_keys, ARRAY_SIZE(log_key
 static const struct object_kind sockmap_kind = { "Sockmap", sockmap_keys,
 						 ARRAY_SIZE(sockmap_keys) };
 static const struct object_kind wire_kind = { "Wire", wire_keys, ARRAY_SIZE(wire_keys) };
+static const struct object_kind bypass_kind = { "Bypass", bypass_keys, ARRAY_SIZE(bypass_keys) };
 static const struct object_kind admin_kind = { "Admin", admin_keys, ARRAY_SIZE(admin_keys) };
 static const struct object_kind defaults_kind = {
 	"Defaults",
@@ -187,11 +200,17 @@ static const struct object_kind app_kind = { "Apps[]", app_keys, ARRAY_SIZE(app_
 _Static_assert(ARRAY_SIZE(app_keys) <= OBJECT_KEYS_MAX, "read_object() must keep track of each");
 
 const struct object_kind *const config_kinds[] = {
-	&root_kind,          &log_kind,
-	&sockmap_kind,       &wire_kind,
-	&admin_kind,         &defaults_kind,
-	&app_kind,           &config_target_kind,
-	&config_health_kind, &config_proxy_protocol_kind,
+	&root_kind,
+	&log_kind,
+	&sockmap_kind,
+	&wire_kind,
+	&bypass_kind,
+	&admin_kind,
+	&defaults_kind,
+	&app_kind,
+	&config_target_kind,
+	&config_health_kind,
+	&config_proxy_protocol_kind,
 };
 const size_t n_config_kinds = ARRAY_SIZE(config_kinds);
 
@@ -276,6 +295,11 @@ static void read_wire(struct reader *r, const struct key *key, const struct json
 	read_section(r, key, v, &wire_kind, config);
 }
 
+static void read_bypass(struct reader *r, const struct key *key, const struct json *v, void *config)
+{
+	read_section(r, key, v, &bypass_kind, config);
+}
+
 static void read_admin(struct reader *r, const struct key *key, const struct json *v, void *config)
 {
 	read_section(r, key, v, &admin_kind, config);
@@ -348,6 +372,9 @@ static void set_defaults(struct parser *p, const struct config_vocabulary *v)
 		.sockmap_flows = SOCKMAP_FLOWS_DEFAULT,
 		.sockmap_backlog_kib = SOCKMAP_BACKLOG_DEFAULT_KIB,
 		.wire = { .flows = WIRE_FLOWS_DEFAULT, .pins = xstrdup(WIRE_PINS_DEFAULT) },
+		.bypass = { .cgroup = xstrdup(""),
+			    .flows = BYPASS_FLOWS_DEFAULT,
+			    .unread_kib = BYPASS_UNREAD_DEFAULT_KIB },
 		.admin_socket = xstrdup(ADMIN_SOCKET_DEFAULT),
 		.admin_socket_is_default = true,
 	};
@@ -446,6 +473,7 @@ void config_free(struct config *c)
 		free(c->wire.devices[i]);
 	free(c->wire.devices);
 	free(c->wire.pins);
+	free(c->bypass.cgroup);
 	free(c->admin_socket);
 	free(c->log.file);
 	free(c);

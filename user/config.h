@@ -28,6 +28,8 @@
 #define CONFIG_WIRE_FLOWS_MAX (1u << 20)
 #define LISTEN_MODE_DEFAULT 0660
 #define CONFIG_RANGES_MAX 64 /* of hosts, in one list */
+#define CONFIG_BYPASS_FLOWS_MAX (1u << 20)
+#define CONFIG_BYPASS_UNREAD_MAX_KIB (64u << 10)
 
 #define ADMIN_SOCKET_DEFAULT "/run/shunt/admin.sock"
 #define ADMIN_SOCKET_MAX_BYTES 107 /* sun_path of unix(7), less its NUL */
@@ -52,6 +54,9 @@
 #define WIRE_FLOWS_DEFAULT 32768
 #define WIRE_PINS_DEFAULT "/sys/fs/bpf/shunt/wire"
 #define WIRE_PINS_MAX_BYTES 200
+#define BYPASS_CGROUP_MAX_BYTES 1000
+#define BYPASS_FLOWS_DEFAULT 16384
+#define BYPASS_UNREAD_DEFAULT_KIB 1024
 #define CONNECT_RETRIES_ALL UINT32_MAX /* every target is tried before the client is refused */
 
 /*
@@ -133,6 +138,7 @@ struct app_conf {
 	const char *balance;
 	const char *engine; /* NULL: the config's Engine */
 	bool wire;          /* auto may put its flows on the wire */
+	bool local_bypass;  /* its flows' ends may send to each other, if they are on this host */
 	uint32_t connect_timeout_ms;
 	uint32_t connect_retries;       /* further targets to try after the first one failed */
 	uint32_t idle_timeout_ms;       /* 0: none */
@@ -168,6 +174,12 @@ struct wire_conf_keys {
 	char *pins; /* a folder in a bpffs; "": none */
 };
 
+struct bypass_conf_keys {
+	char *cgroup; /* whose programs' connections may be bypassed; "": all */
+	uint32_t flows;
+	uint32_t unread_kib; /* of one direction, in no socket's account */
+};
+
 struct config {
 	const char *engine;
 	uint32_t workers;             /* 0: one a core */
@@ -176,6 +188,7 @@ struct config {
 	uint32_t sockmap_flows;       /* that it has room for, in all workers together */
 	uint32_t sockmap_backlog_kib; /* of one direction, in no socket's account */
 	struct wire_conf_keys wire;
+	struct bypass_conf_keys bypass;
 	struct log_conf log; /* owns its file */
 	bool access_log;
 	char *admin_socket;           /* an absolute path; "": none */

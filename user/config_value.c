@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config_admin.h"
+#include "config_bypass.h"
 #include "config_health.h"
 #include "config_listen.h"
 #include "config_rate.h"
@@ -93,6 +94,11 @@ static void wire_pins_text(const struct value *v, char *text)
 	snprintf(text, CONFIG_VALUE_MAX, "%s", v->config->wire.pins);
 }
 
+static void bypass_cgroup_text(const struct value *v, char *text)
+{
+	snprintf(text, CONFIG_VALUE_MAX, "%s", v->config->bypass.cgroup);
+}
+
 /* As many as there is room for. */
 static void wire_devices_text(const struct value *v, char *text)
 {
@@ -139,6 +145,7 @@ static const struct value_type {
 	{ read_wire_devices, 0, wire_devices_text },
 	{ read_health_check, 0, health_text },
 	{ read_health_bytes, 0, health_bytes_text },
+	{ read_bypass_cgroup, 0, bypass_cgroup_text },
 };
 
 /* NULL: its value is an object or a list, which are compared by what they have. */

@@ -10,11 +10,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "engine_bypass.h"
+
 const struct engine *const engines[] = { &engine_copy, &engine_splice, &engine_sockmap,
-					 &engine_wire, NULL };
+					 &engine_wire, &engine_bypass, NULL };
 const char *const engine_names[] = { "auto", "copy", "splice", "sockmap", "wire" };
 const size_t n_engines = ARRAY_SIZE(engine_names);
-_Static_assert(ARRAY_SIZE(engine_names) == ARRAY_SIZE(engines), "auto and a name an engine");
+/* The bypass is nobody's engine: it goes around whichever there is. */
+_Static_assert(ARRAY_SIZE(engine_names) == ARRAY_SIZE(engines) - 1, "auto and a name an engine");
 
 const struct engine *engine_find(const char *name)
 {
@@ -60,6 +63,22 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_WIRE_HEADER] = "not on the wire yet: it has begun with a PROXY header",
 	[ENGINE_WIRE_TRANSPARENT] = ("not on the wire: the backend sees the client's own address, "
 				     "which this host can't hold without a socket"),
+	[ENGINE_BYPASSED] = "both of its ends are on this host, and send to each other",
+	[ENGINE_BYPASS_OFF] = "not bypassed: the local bypass is not available on this host",
+	[ENGINE_BYPASS_CLIENT_REMOTE] =
+		"not bypassed: the client is not on this host, or not in the cgroup",
+	[ENGINE_BYPASS_BACKEND_REMOTE] =
+		"not bypassed: the backend is not on this host, or not in the cgroup",
+	[ENGINE_BYPASS_NO_SLOT] = "not bypassed: all of its worker's slots are taken",
+	[ENGINE_BYPASS_NOT_DRY] = ("not bypassed now: bytes that came through the proxy are not "
+				   "read yet"),
+	[ENGINE_BYPASS_FULL] = "not bypassed now: the receiver has too much that it has not read",
+	[ENGINE_BYPASS_SWITCHED_OFF] = "not bypassed: it was switched off by \"shunt bypass off\"",
+	[ENGINE_BYPASS_UNFIT] =
+		("not bypassed: an end uses MSG_ZEROCOPY, SO_RCVLOWAT or TLS in the "
+		 "kernel"),
+	[ENGINE_BYPASS_GONE] = "not bypassed: the receiver has closed",
+	[ENGINE_BYPASS_HEADER] = "not bypassed: it has begun with a PROXY header",
 };
 
 const char *engine_reason_text(enum engine_reason reason)
@@ -169,10 +188,24 @@ void relay_prepare(struct relay *r, int fd)
 {
 	if (r->joiner && r->joiner->prepare)
 		r->joiner->prepare(r, fd);
+	bypass_prepare(r, fd);
+}
+
+/* Nobody else joins it: nothing is shorter, and the ends' first bytes are held back no longer. */
+static void leave_to_bypass(struct relay *r)
+{
+	if (r->joiner && r->joiner->withdraw)
+		r->joiner->withdraw(r);
+	r->joiner = NULL;
+	r->may_wire = false;
+	r->refused = true;
 }
 
 void relay_begin(struct relay *r)
 {
+	bypass_begin(r);
+	if (relay_bypass_direction(r, CLIENT))
+		leave_to_bypass(r);
 	if (r->joiner && r->joiner->prepare)
 		relay_join(r, r->joiner, ENGINE_ON_THE_WIRE);
 }
@@ -267,7 +300,8 @@ int relay_pump(struct relay *r, int from)
 	if (rc < 0)
 		return rc;
 	if (d->eof && direction_is_dry(d))
-		return pass_on_end(r, from);
+		return bypass_was_cut(r, from) ? relay_fail(r, from, ECONNRESET)
+					       : pass_on_end(r, from);
 	if (r->joiner && !r->joiner->prepare && relay_may_join(r))
 		relay_join(r, r->joiner, ENGINE_FORCED);
 	if (r->is_auto)
@@ -277,7 +311,10 @@ int relay_pump(struct relay *r, int from)
 
 uint64_t relay_refresh(struct relay *r)
 {
-	return r->joined ? r->joined->refresh(r) : 0;
+	uint64_t around_ns = bypass_refresh(r);
+	uint64_t joined_ns = r->joined ? r->joined->refresh(r) : 0;
+
+	return MAX(around_ns, joined_ns);
 }
 
 void relay_release(struct relay *r)
@@ -288,6 +325,7 @@ void relay_release(struct relay *r)
 		r->joined->leave(r);
 	else if (r->joiner && r->joiner->withdraw)
 		r->joiner->withdraw(r);
+	bypass_leave(r);
 }
 
 bool relay_is_done(const struct relay *r)
@@ -302,7 +340,8 @@ bool relay_is_dry(const struct relay *r)
 
 const char *relay_engine_names(const struct relay *r, char *buf, size_t size)
 {
-	const char *up = r->dir[CLIENT].engine->name, *down = r->dir[BACKEND].engine->name;
+	const char *up = relay_way(r, CLIENT).engine->name;
+	const char *down = relay_way(r, BACKEND).engine->name;
 
 	if (up == down)
 		return up;

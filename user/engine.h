@@ -77,6 +77,17 @@ enum engine_reason {
 	ENGINE_WIRE_NO_SLOT,
 	ENGINE_WIRE_HEADER,
 	ENGINE_WIRE_TRANSPARENT,
+	ENGINE_BYPASSED,
+	ENGINE_BYPASS_OFF,
+	ENGINE_BYPASS_CLIENT_REMOTE,
+	ENGINE_BYPASS_BACKEND_REMOTE,
+	ENGINE_BYPASS_NO_SLOT,
+	ENGINE_BYPASS_NOT_DRY,
+	ENGINE_BYPASS_FULL,
+	ENGINE_BYPASS_SWITCHED_OFF,
+	ENGINE_BYPASS_UNFIT,
+	ENGINE_BYPASS_GONE,
+	ENGINE_BYPASS_HEADER,
 	N_ENGINE_REASONS
 };
 
@@ -84,6 +95,8 @@ struct engine;
 struct relay;
 struct sockmap_share;
 struct wire_share;
+struct bypass_share;
+struct bypass_joint;
 
 struct direction {
 	const struct engine *engine;
@@ -109,6 +122,7 @@ struct relay_pools {
 	struct sockmap_share *sockmap; /* NULL: the engine is off */
 	bool sockmap_pays;             /* auto may use it: see probe_cost.h */
 	struct wire_share *wire;       /* NULL: the engine is off */
+	struct bypass_share *bypass;   /* NULL: no relay is bypassed */
 	_Atomic uint64_t refused[N_ENGINE_REASONS]; /* relays that could not join, by why not */
 };
 
@@ -126,6 +140,11 @@ struct relay {
 	bool may_wire;               /* it may be put on the wire */
 	uint8_t promotions;          /* attempts to put it on the wire after its first bytes */
 	void *joint;                 /* what the joiner, or who has joined, keeps about it */
+	bool may_bypass;             /* its ends may send to each other, if both are on this host */
+	bool bypass_off;             /* but not now */
+	bool has_header;             /* a PROXY header came, or goes, before its first byte */
+	enum engine_reason not_bypassed; /* why not, when it may and `bypass` has no record */
+	struct bypass_joint *bypass;     /* NULL: they don't */
 };
 
 enum pump_result {
@@ -184,7 +203,7 @@ extern const struct engine engine_wire;
 /* "auto" first, then the engines by name: what --engine and the config's Engine may say. */
 extern const char *const engine_names[];
 extern const size_t n_engines;
-/* All engines, ended by NULL. */
+/* All of them, ended by NULL; the last one is the bypass, which can't be asked for. */
 extern const struct engine *const engines[];
 const struct engine *engine_find(const char *name); /* NULL: there is none of this name */
 
@@ -231,6 +250,12 @@ bool side_is_broken(const struct side *s, uint32_t events);
 
 bool relay_is_done(const struct relay *r); /* both directions have ended */
 bool relay_is_dry(const struct relay *r);  /* no bytes wait inside */
+/* What a direction's bytes take, and why: its engine, or the way around the proxy. */
+struct relay_way {
+	const struct engine *engine;
+	enum engine_reason reason;
+};
+struct relay_way relay_way(const struct relay *r, int from);
 /* "copy", or "copy,splice" when the directions (to the backend, to the client) differ. */
 const char *relay_engine_names(const struct relay *r, char *buf, size_t size);
 

@@ -338,6 +338,16 @@ static const struct command commands[] = {
 		.run = command_act,
 	},
 	{
+		.name = "bypass",
+		.arguments = "on|off APP [OPTION]...",
+		.summary = "Lets an app's local peers send to each other, or not any more",
+		.help = SHOW_OPTIONS
+		"\nWith off, what is sent from now on goes through the proxy, also on connections that\n"
+		"there are, and nothing of what was sent before is lost or overtaken. Until the daemon\n"
+		"ends; only for apps whose LocalBypass is true.\n",
+		.run = command_act,
+	},
+	{
 		.name = "wire",
 		.arguments = "clear [-c FILE] [--pins FOLDER]",
 		.summary = "Removes what a dead daemon has left on the wire",

@@ -207,6 +207,28 @@ static void put_sockmap_memory(struct metrics *m)
 		put(m, sockmap_memory(m->context->sockmap));
 }
 
+static void put_bypass_messages(struct metrics *m)
+{
+	const struct bypass *bypass = bypassing_bypass(m->context->bypassing);
+	uint64_t n[N_BYPASS_COUNTERS];
+
+	if (!bypass || bypass_counters(bypass, n))
+		return;
+	for (size_t i = BYPASS_REDIRECTED; i < N_BYPASS_MODES; i++) {
+		metric_begin(&m->text, "");
+		metric_label(&m->text, "result", bypass_counter_names[i]);
+		metric_end(&m->text, n[i]);
+	}
+}
+
+static void put_bypass_memory(struct metrics *m)
+{
+	const struct bypass *bypass = bypassing_bypass(m->context->bypassing);
+
+	if (bypass)
+		put(m, bypass_memory(bypass));
+}
+
 static void put_wire_packets(struct metrics *m)
 {
 	const struct wire *wire = wiring_wire(m->context->wiring);
@@ -436,6 +458,11 @@ static const struct family families[] = {
 	{ "shunt_sockmap_segments_total", METRIC_COUNTER,
 	  "What the sockmap engine's BPF program did with the segments that it saw.",
 	  .all = put_sockmap_segments },
+	{ "shunt_bypass_messages_total", METRIC_COUNTER,
+	  "What the local bypass's BPF program did with what paired local peers sent.",
+	  .all = put_bypass_messages },
+	{ "shunt_bypass_memory_bytes", METRIC_GAUGE, "Kernel memory of the local bypass's maps.",
+	  .all = put_bypass_memory },
 	{ "shunt_wire_packets_total", METRIC_COUNTER,
 	  "What the wire's BPF program did with the packets of joined and held connections.",
 	  .all = put_wire_packets },

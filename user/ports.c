@@ -12,7 +12,7 @@
 
 /* Open files that are neither listeners, sessions nor pipes: stdio, epoll, events, name servers'
  * sockets, log, the admin socket, HTTP and their clients, a configuration, BPF maps and links. */
-#define FDS_RESERVED 129
+#define FDS_RESERVED 145
 /* Its epoll, its mailbox and its desk; the rings of sockmap and of the wire, which have two each;
  * the answers of the settler. */
 #define FDS_PER_WORKER 8

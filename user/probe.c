@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "probe.h"
 
+#include "engine_bypass.h"
 #include "probe_check.h"
 
 int probe_engine(const struct engine *e, char *why, size_t size)
@@ -9,8 +10,10 @@ int probe_engine(const struct engine *e, char *why, size_t size)
 
 	if (e->probe)
 		return e->probe(why, size);
-	return e == &engine_wire ? probe_wire(&report, why, size)
-				 : probe_sockmap(&report, why, size);
+	if (e == &engine_wire)
+		return probe_wire(&report, why, size);
+	return e == &engine_bypass ? probe_bypass(NULL, &report, why, size)
+				   : probe_sockmap(&report, why, size);
 }
 
 void probe_all(struct probe_report *report)
@@ -32,4 +35,5 @@ void probe_all(struct probe_report *report)
 	/* The report says it all. */
 	(void)!probe_sockmap(report, why, sizeof(why));
 	(void)!probe_wire(report, why, sizeof(why));
+	(void)!probe_bypass(NULL, report, why, sizeof(why));
 }

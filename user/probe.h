@@ -15,7 +15,7 @@
 #include "engine.h"
 #include "util.h"
 
-#define PROBE_RESULTS_MAX 24
+#define PROBE_RESULTS_MAX 32
 /* All trials of an engine together end by then, whatever the kernel does; the wire's once its
  * program is loaded, which takes the verifier its time. */
 #define PROBE_MAX_MS 2000
@@ -39,6 +39,9 @@ struct probe_report {
 int probe_sockmap(struct probe_report *report, char *why, size_t size) must_check;
 /* The same of the wire. On a thread of its own, in network namespaces of its own. */
 int probe_wire(struct probe_report *report, char *why, size_t size) must_check;
+/* The same of the local bypass, in this cgroup; NULL: the root. */
+int probe_bypass(const char *cgroup, struct probe_report *report, char *why,
+		 size_t size) must_check;
 /* The same of any engine, without a report. */
 int probe_engine(const struct engine *e, char *why, size_t size) must_check;
 /* All engines. */

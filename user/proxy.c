@@ -21,7 +21,7 @@
 
 /* Names that have no answer by then are taken as down, and accepting begins. */
 #define FIRST_ANSWERS_MAX_MS 2500
-/* The wire and the health checks learn of new apps and addresses so soon. */
+/* The wire, the bypass and the health checks learn of new apps and addresses so soon. */
 #define FOLLOW_MS 100
 
 struct proxy {
@@ -145,6 +145,7 @@ static void on_follow(struct timer *t)
 	if (p->workers.draining)
 		return;
 	wiring_follow(p->engines.wiring, &p->apps.running);
+	bypassing_follow(p->engines.bypassing, &p->apps.running);
 	health_follow(p->health, &p->apps.running);
 }
 
@@ -371,6 +372,7 @@ static int open_admin(struct proxy *p)
 		.admission = &p->admission,
 		.sockmap = p->engines.sockmap,
 		.wiring = p->engines.wiring,
+		.bypassing = p->engines.bypassing,
 		.health = p->health,
 		.cutter = &p->cutter,
 		.control = { p, on_drain_order, on_stop_order },

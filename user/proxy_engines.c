@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine_bypass.h"
 #include "engine_sockmap.h"
 #include "engine_wire.h"
 #include "log.h"
@@ -156,25 +157,59 @@ static void start_wire(struct proxy_engines *e, const struct proxy_engines_conte
 	log_engine(&engine_wire, true, how);
 }
 
+static bool wants_bypass(const struct app_list *apps)
+{
+	for (size_t i = 0; i < apps->n; i++)
+		if (bypassing_serves(apps->list[i]))
+			return true;
+	return false;
+}
+
+/* It only ever goes around what the engines do: where it can't be had, they do it all. */
+static void start_bypass(struct proxy_engines *e, const struct proxy_engines_context *x)
+{
+	const char *cgroup = *x->config->bypass.cgroup ? x->config->bypass.cgroup : NULL;
+	struct probe_report report = { 0 };
+	char why[256], how[256];
+	const struct bypass_conf *conf;
+
+	if (!wants_bypass(x->apps))
+		return;
+	if (probe_bypass(cgroup, &report, why, sizeof(why)) ||
+	    bypassing_open(x->config, x->workers, &e->bypassing, why, sizeof(why))) {
+		log_engine(&engine_bypass, false, why);
+		return;
+	}
+	bypassing_follow(e->bypassing, x->apps);
+	conf = bypass_conf(bypassing_bypass(e->bypassing));
+	snprintf(how, sizeof(how), "%s; %u flows in %llu KiB of kernel memory",
+		 engine_bypass.summary, conf->workers * conf->flows_per_worker,
+		 (unsigned long long)bypass_memory(bypassing_bypass(e->bypassing)) / 1024);
+	log_engine(&engine_bypass, true, how);
+}
+
 void proxy_engines_start(struct proxy_engines *e, const struct proxy_engines_context *context)
 {
 	struct wire_trial wire = { 0 };
 
 	begin_wire_trial(&wire, context->apps);
 	start_sockmap(e, context);
+	start_bypass(e, context);
 	start_wire(e, context, &wire);
 }
 
 bool proxy_engines_run(const struct proxy_engines *e, const struct engine *engine)
 {
-	return engine == &engine_sockmap ? e->sockmap != NULL
-	       : engine == &engine_wire  ? e->wiring != NULL
-					 : true;
+	return engine == &engine_sockmap  ? e->sockmap != NULL
+	       : engine == &engine_wire   ? e->wiring != NULL
+	       : engine == &engine_bypass ? e->bypassing != NULL
+					  : true;
 }
 
 void proxy_engines_close(struct proxy_engines *e, bool leave)
 {
 	wiring_close(e->wiring, leave);
+	bypassing_close(e->bypassing);
 	sockmap_close(e->sockmap);
 	*e = (struct proxy_engines){ 0 };
 }

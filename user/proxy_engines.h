@@ -8,13 +8,15 @@
 #define SHUNT_PROXY_ENGINES_H
 
 #include "apps.h"
+#include "bypassing.h"
 #include "engine.h"
 #include "wiring.h"
 #include "workers.h"
 
 struct proxy_engines {
-	struct sockmap *sockmap; /* NULL: the engine is off */
-	struct wiring *wiring;   /* NULL: the wire is off */
+	struct sockmap *sockmap;     /* NULL: the engine is off */
+	struct wiring *wiring;       /* NULL: the wire is off */
+	struct bypassing *bypassing; /* NULL: the local bypass is off */
 };
 
 struct proxy_engines_context {

@@ -538,6 +538,8 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 	s->opened_ns = s->active_ns = ctx->loop->now_ns;
 	relay_init(&s->relay, &ctx->pools, app->engine, app->conf->wire);
 	s->relay.side[CLIENT].is_unix = !addr_is_ip(client);
+	s->relay.may_bypass = app->conf->local_bypass;
+	s->relay.bypass_off = atomic_load(&app->shared->bypass_off);
 	s->relay.side[CLIENT].watch.ready = on_client_event;
 	s->relay.side[BACKEND].watch.ready = on_backend_event;
 	timer_init(&s->timer, on_timer);
@@ -552,6 +554,7 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 
 static void begin(struct session *s)
 {
+	s->relay.has_header = s->header != NULL;
 	if (s->app->conf->transparent)
 		relay_refuse_wire(&s->relay, ENGINE_WIRE_TRANSPARENT);
 	else if (s->header) /* bytes of it are to pass the sockets before the client's first */

@@ -51,9 +51,9 @@ void session_log_close(const struct session *s, enum close_reason reason)
 	log_record_str(&r, "engine", relay_engine_names(&s->relay, text, sizeof(text)));
 	if (log_enabled(LOG_LEVEL_DEBUG)) {
 		log_record_str(&r, "why_to_backend",
-			       engine_reason_text(s->relay.dir[CLIENT].reason));
+			       engine_reason_text(relay_way(&s->relay, CLIENT).reason));
 		log_record_str(&r, "why_to_client",
-			       engine_reason_text(s->relay.dir[BACKEND].reason));
+			       engine_reason_text(relay_way(&s->relay, BACKEND).reason));
 	}
 	log_record_str(&r, "reason", close_reasons[reason].name);
 	log_record_str(&r, "termination", letters);

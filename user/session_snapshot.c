@@ -32,10 +32,11 @@ static void take(const struct session *s, struct session_snapshot *out)
 		out->address = s->endpoint.addr;
 	for (int from = 0; from < 2; from++) {
 		const struct direction *d = &s->relay.dir[from];
+		struct relay_way way = relay_way(&s->relay, from);
 
 		out->dir[from] = (struct direction_snapshot){
-			.engine = d->engine,
-			.reason = d->reason,
+			.engine = way.engine,
+			.reason = way.reason,
 			.bytes = d->bytes,
 			.backlog = direction_backlog(d),
 		};

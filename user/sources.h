@@ -47,8 +47,8 @@ struct sources *sources_new(void) must_check;
 void sources_free(struct sources *t); /* takes NULL */
 
 /*
- * May a client at this IP address connect to the app that `owner` stands for? What is refused takes no
- * token. With a limit of connections *held is then the source, for sources_leave() when the
+ * May a client at this IP address connect to the app that `owner` stands for? What is refused takes
+ * no token. With a limit of connections *held is then the source, for sources_leave() when the
  * connection ends, or NULL if it is not tracked.
  */
 enum source_verdict sources_admit(struct sources *t, const void *owner, const struct addr *client,

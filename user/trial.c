@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine_bypass.h"
 #include "net.h"
 
 #include "engine_sockmap.h"
@@ -29,11 +30,24 @@ static socklen_t loopback(int family, struct sockaddr_storage *a)
 	return sizeof(struct sockaddr_in);
 }
 
+/* The client connects to the relay's listener. 0 or -errno. */
+static int announce(const struct trial_conf *conf, const struct sockaddr_storage *a, bool on)
+{
+	struct addr at;
+
+	if (!conf->bypass)
+		return 0;
+	memcpy(&at, a, sizeof(at));
+	return bypass_listen(conf->bypass, &at, on);
+}
+
 /* A listener and a connection to it; what fails is left at -1. */
-static int connect_through(int listener, int family, int sndbuf, int fds[2])
+static int connect_through(struct trial *t, const struct trial_conf *conf, int side, int listener,
+			   int fds[2])
 {
 	struct sockaddr_storage a;
-	socklen_t len = loopback(family, &a);
+	socklen_t len = loopback(conf->family, &a);
+	int sndbuf = conf->sndbuf, rc;
 
 	if (bind(listener, (struct sockaddr *)&a, len) || listen(listener, 1) ||
 	    getsockname(listener, (struct sockaddr *)&a, &len))
@@ -43,22 +57,37 @@ static int connect_through(int listener, int family, int sndbuf, int fds[2])
 		return -errno;
 	if (sndbuf && setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)))
 		return -errno;
+	if (side == BACKEND)
+		relay_prepare(&t->relay, fds[0]);
+	rc = side == CLIENT ? announce(conf, &a, true) : 0;
+	if (rc)
+		return rc;
 	if (connect(fds[0], (struct sockaddr *)&a, len))
 		return -errno;
 	fds[1] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	return fds[1] < 0 ? -errno : 0;
+	if (fds[1] < 0)
+		return -errno;
+	return side == CLIENT ? announce(conf, &a, false) : 0;
 }
 
-static int connect_pair(int family, int sndbuf, int fds[2])
+/* The relay's socket is the first, and connects; as a proxy's to the client does not, which matters
+ * to the bypass alone. */
+static int connect_pair(struct trial *t, const struct trial_conf *conf, int side, int fds[2])
 {
-	int listener, rc;
+	int family = conf->family ? conf->family : AF_INET, rc;
+	int listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
 
 	fds[0] = fds[1] = -1;
-	listener = socket(family ? family : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (listener < 0)
 		return -errno;
-	rc = connect_through(listener, family, sndbuf, fds);
+	rc = connect_through(t, conf, side, listener, fds);
 	close(listener);
+	if (conf->bypass && side == CLIENT) {
+		int accepted = fds[1];
+
+		fds[1] = fds[0];
+		fds[0] = accepted;
+	}
 	return rc;
 }
 
@@ -88,10 +117,11 @@ int trial_connect(struct trial *t, const struct trial_conf *conf)
 	relay_init(&t->relay, &t->host->pools, conf->engine, false);
 	t->relay.side[CLIENT].watch.ready = on_client_event;
 	t->relay.side[BACKEND].watch.ready = on_backend_event;
+	t->relay.may_bypass = conf->bypass;
 	t->outer[CLIENT] = t->outer[BACKEND] = -1;
 	t->again = t->later = false;
 	for (int i = 0; i < 2; i++) {
-		int fds[2], rc = connect_pair(conf->family, conf->sndbuf, fds);
+		int fds[2], rc = connect_pair(t, conf, i, fds);
 
 		t->outer[i] = fds[1];
 		if (!rc)
@@ -102,6 +132,7 @@ int trial_connect(struct trial *t, const struct trial_conf *conf)
 			return rc;
 		}
 	}
+	bypass_begin(&t->relay);
 	return 0;
 }
 
@@ -137,6 +168,8 @@ int trial_open(struct trial *t, const struct trial_conf *conf)
 	t->pools.wake = on_wake;
 	if (!rc && conf->sockmap)
 		rc = sockmap_share_open(conf->sockmap, 0, &t->pools);
+	if (conf->bypass)
+		bypass_share_open(conf->bypass, 0, &t->pools);
 	return rc ? rc : trial_connect(t, conf);
 }
 
@@ -146,6 +179,7 @@ void trial_close(struct trial *t)
 	if (t->host != t)
 		return;
 	sockmap_share_close(&t->pools);
+	bypass_share_close(&t->pools);
 	relay_pools_close(&t->pools);
 	loop_close(&t->loop);
 }

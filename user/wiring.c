@@ -4,14 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app_listen.h"
 #include "engine_wire.h"
 #include "log.h"
 #include "wire_devices.h"
-
-struct addresses {
-	struct addr *list;
-	size_t n;
-};
 
 struct wiring {
 	struct wiring_conf conf;
@@ -20,7 +16,7 @@ struct wiring {
 	struct wire_keeper *keeper;
 	struct settler *settler; /* NULL: the kernel has no membarrier(2) */
 	struct timer park_expires;
-	struct addresses held; /* what wire_listen() was called for, in order */
+	struct app_listen held; /* what wire_listen() was called for */
 };
 
 bool wiring_serves(const struct app *app)
@@ -29,50 +25,20 @@ bool wiring_serves(const struct app *app)
 	       (app->engine == &engine_wire || (!app->engine && app->conf->wire));
 }
 
-/* The first bytes of its connections are for the sockets: it is served later than from the SYN on. */
-static bool begins_late(const struct app *app)
+/* From the SYN on? Not if the first bytes of its connections, a PROXY header's, are for sockets. */
+static bool is_held_early(const struct app *app)
 {
 	const struct proxy_protocol_conf *conf = &app->conf->proxy_protocol;
 
-	return conf->accept != PROXY_ACCEPT_OFF || conf->send != PROXY_HEADER_NONE;
+	return wiring_serves(app) && conf->accept == PROXY_ACCEPT_OFF &&
+	       conf->send == PROXY_HEADER_NONE;
 }
 
 /* --- what is held ------------------------------------------------------------------------------ */
 
-static int compare(const void *va, const void *vb)
+static void on_listener(void *arg, const struct addr *at, bool on)
 {
-	const struct addr *a = va, *b = vb;
-	int order = addr_compare_host(a, b);
-
-	return order ? order : (int)addr_port(a) - (int)addr_port(b);
-}
-
-/* Where the apps that it serves from the SYN on listen, in order. */
-static struct addresses listeners_of(const struct app_list *apps)
-{
-	struct addresses all = { 0 };
-
-	for (size_t i = 0; i < apps->n; i++) {
-		const struct app_conf *conf = apps->list[i]->conf;
-
-		if (!wiring_serves(apps->list[i]) || begins_late(apps->list[i]))
-			continue;
-		all.list = xreallocarray(all.list, all.n + conf->n_listen * conf->n_ports,
-					 sizeof(*all.list));
-		for (size_t k = 0; k < conf->n_listen * conf->n_ports; k++) {
-			struct addr *at = &all.list[all.n++];
-
-			*at = conf->listen[k / conf->n_ports];
-			addr_set_port(at, conf->ports[k % conf->n_ports]);
-		}
-	}
-	if (all.n)
-		qsort(all.list, all.n, sizeof(*all.list), compare);
-	return all;
-}
-
-static void hold(struct wiring *w, const struct addr *at, bool on)
-{
+	struct wiring *w = arg;
 	int rc = wire_listen(w->wire, at, on);
 	char text[ADDR_TEXT_MAX];
 
@@ -81,23 +47,10 @@ static void hold(struct wiring *w, const struct addr *at, bool on)
 			    on ? "stay off" : "may still wait for", strerror(-rc));
 }
 
-/* From what is held to what is to be held: both are in order. */
-static void change_holds(struct wiring *w, const struct addresses *next)
+static void hold(struct wiring *w, const struct app_list *apps)
 {
-	const struct addresses *now = &w->held;
-
-	for (size_t i = 0, k = 0; i < now->n || k < next->n;) {
-		int order = i == now->n    ? 1
-			    : k == next->n ? -1
-					   : compare(&now->list[i], &next->list[k]);
-
-		if (order < 0)
-			hold(w, &now->list[i], false);
-		if (order > 0)
-			hold(w, &next->list[k], true);
-		i += order <= 0;
-		k += order >= 0;
-	}
+	app_listen_follow(&w->held, apps,
+			  &(struct app_listen_follower){ is_held_early, on_listener, w });
 }
 
 static void look_for_devices(struct wiring *w, const struct app_list *apps)
@@ -124,26 +77,16 @@ static void look_for_devices(struct wiring *w, const struct app_list *apps)
 
 void wiring_follow(struct wiring *w, const struct app_list *apps)
 {
-	struct addresses next;
-
 	if (!w)
 		return;
 	look_for_devices(w, apps);
-	next = listeners_of(apps);
-	change_holds(w, &next);
-	free(w->held.list);
-	w->held = next;
+	hold(w, apps);
 }
 
 void wiring_drain(struct wiring *w)
 {
-	const struct addresses none = { 0 };
-
-	if (!w)
-		return;
-	change_holds(w, &none);
-	free(w->held.list);
-	w->held = none;
+	if (w)
+		hold(w, NULL);
 }
 
 /* --- open and close -------------------------------------------------------------------------- */

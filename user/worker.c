@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "engine_bypass.h"
 #include "engine_sockmap.h"
 #include "engine_wire.h"
 #include "log.h"
@@ -133,6 +134,7 @@ void worker_close(struct worker *w)
 	run_inbox(w);
 	listener_set_free(&w->listeners);
 	waitq_desk_close(&w->sessions.desk);
+	bypass_share_close(&w->sessions.pools);
 	sockmap_share_close(&w->sessions.pools);
 	wire_share_close(&w->sessions.pools);
 	relay_pools_close(&w->sessions.pools);

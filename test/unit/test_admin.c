@@ -281,7 +281,7 @@ static void every_command_answers_and_ends(void **state)
 	cJSON *row;
 
 	(void)state;
-	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 12));
+	cJSON_Delete(first_row("{\"command\":\"help\"}\n", 13));
 	cJSON_Delete(first_row("{\"command\":\"flows\",\"why\":true}\n", 0));
 	row = first_row("{\"command\":\"status\"}\n", 1);
 	has_text(row, "version", "1.2.3");
@@ -407,6 +407,17 @@ static void orders_are_carried_out_once(void **state)
 		"{\"state\":\"stopping\"}\n{\"end\":true,\"rows\":1}\n");
 	assert_int_equal(drains, 1);
 	assert_int_equal(stops, 1);
+}
+
+static void the_bypass_is_not_switched_where_there_is_none(void **state)
+{
+	(void)state;
+	answers("{\"command\":\"bypass\",\"bypass\":\"off\"}\n",
+		"{\"error\":\"which app? It takes an \\\"app\\\"\"}\n");
+	answers("{\"command\":\"bypass\",\"bypass\":\"down\"}\n",
+		"{\"error\":\"\\\"bypass\\\" must be \\\"on\\\" or \\\"off\\\"\"}\n");
+	answers("{\"command\":\"bypass\",\"bypass\":\"off\",\"app\":\"web\"}\n",
+		"{\"error\":\"this app is not bypassed: its \\\"LocalBypass\\\" is false\"}\n");
 }
 
 static void the_log_level_is_told_and_changed(void **state)
@@ -767,6 +778,7 @@ int main(void)
 		TEST(requests_are_answered_one_after_the_other_also_without_a_last_newline),
 		TEST(orders_are_carried_out_once),
 		TEST(the_log_level_is_told_and_changed),
+		TEST(the_bypass_is_not_switched_where_there_is_none),
 		TEST(a_line_without_end_is_refused),
 		TEST(one_client_too_many_is_told_so),
 		cmocka_unit_test_setup_teardown(

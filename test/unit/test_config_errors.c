@@ -17,7 +17,7 @@ static const struct {
 	{ "{'Apps': [null]}", "f:1:11: app 1: this is null, must be an object with Name" },
 	{ "{'apps':1,'Apps':[{" APP "}]}", "f:1:2: 'apps' is no key here, did you mean 'Apps'?" },
 	{ "{'Quux':1,'Apps':[{" APP "}]}",
-	  "f:1:2: 'Quux' is no key here, must be one of: Engine...Log, Sockmap, Wire, Admin, Defaults, Apps" },
+	  "f:1:2: 'Quux' is no key here, must be one of: Engine...Log, Sockmap, Wire, Bypass, Admin, Defaults, Apps" },
 	{ "{'\\u001b[2J':1,'Apps':[{" APP "}]}", "f:1:2: '\\x1b[2J' is no key" },
 	{ "{'Workers':1,\n'Workers':2,'Apps':[{" APP "}]}",
 	  "f:2:1: Workers is given twice (first in line 1), must be given once" },

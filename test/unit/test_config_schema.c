@@ -25,7 +25,7 @@
 
 /* Each object that the schema describes, in the smallest document that has it. */
 static const char smallest[] =
-	"{\"Log\":{},\"Sockmap\":{},\"Wire\":{},\"Admin\":{},\"Defaults\":{},"
+	"{\"Log\":{},\"Sockmap\":{},\"Wire\":{},\"Bypass\":{},\"Admin\":{},\"Defaults\":{},"
 	"\"Apps\":[{\"Name\":\"a\",\"Ports\":[1],\"Targets\":[{\"Address\":\"h:1\"}],"
 	"\"Listen\":[\"::1\"],\"HealthCheck\":{},\"ProxyProtocol\":{\"TrustedFrom\":[\"::1\"]}},"
 	"{\"Name\":\"b\",\"Ports\":[2],\"Targets\":[\"h:1\"]}]}"; /* has what Defaults say */
@@ -41,6 +41,7 @@ static const struct object objects[] = {
 	{ "Log", { "properties", "Log" }, { "Log" } },
 	{ "Sockmap", { "properties", "Sockmap" }, { "Sockmap" } },
 	{ "Wire", { "properties", "Wire" }, { "Wire" } },
+	{ "Bypass", { "properties", "Bypass" }, { "Bypass" } },
 	{ "Admin", { "properties", "Admin" }, { "Admin" } },
 	{ "Defaults", { "properties", "Defaults" }, { "Defaults" } },
 	{ "Apps[]", { "properties", "Apps", "items" }, { "Apps", "0" } },
@@ -123,8 +124,9 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 			 c->log.format, c->log.output, c->log.file, c->access_log, c->admin_socket,
 			 addr_format(&c->admin_http, http));
 
-	n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %u %u \"%s\" %u %u", c->sockmap_flows,
-		      c->sockmap_backlog_kib, c->wire.pins, c->wire.flows, c->wire.at_stop);
+	n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %u %u \"%s\" %u %u %s %u %u",
+		      c->sockmap_flows, c->sockmap_backlog_kib, c->wire.pins, c->wire.flows,
+		      c->wire.at_stop, c->bypass.cgroup, c->bypass.flows, c->bypass.unread_kib);
 	for (size_t i = 0; i < c->wire.n_devices; i++)
 		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n, " %s", c->wire.devices[i]);
 	for (size_t i = 0; i < c->n_apps; i++) {
@@ -133,12 +135,13 @@ static void dump(const struct config *c, char buf[DUMP_MAX_BYTES])
 		/* Not listen_is_default (nor admin_socket_is_default): the default itself, when
 		 * given, is no longer one. */
 		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n,
-			      "\n%s %s %s %d %u %u %u %u %u %u %u %u %u %u %u/%u %u", a->name,
+			      "\n%s %s %s %d %d %u %u %u %u %u %u %u %u %u %u %u/%u %u", a->name,
 			      a->balance, a->engine ? a->engine : c->engine, a->wire,
-			      a->connect_timeout_ms, a->connect_retries, a->idle_timeout_ms,
-			      a->half_close_timeout_ms, a->keepalive_ms, a->max_connections,
-			      a->max_queue, a->queue_timeout_ms, a->backlog, a->max_per_source,
-			      a->rate_per_source.n, a->rate_per_source.per_ms, a->burst_per_source);
+			      a->local_bypass, a->connect_timeout_ms, a->connect_retries,
+			      a->idle_timeout_ms, a->half_close_timeout_ms, a->keepalive_ms,
+			      a->max_connections, a->max_queue, a->queue_timeout_ms, a->backlog,
+			      a->max_per_source, a->rate_per_source.n, a->rate_per_source.per_ms,
+			      a->burst_per_source);
 		n += snprintf(buf + n, DUMP_MAX_BYTES - (size_t)n,
 			      " %d %u %u %u %u %u %zu%.*s %zu%.*s %u %d", a->health.on,
 			      a->health.interval_ms, a->health.timeout_ms, a->health.rise,

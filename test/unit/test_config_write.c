@@ -20,12 +20,13 @@ static const char everything[] =
 	"\"Log\":{\"Level\":\"debug\",\"Format\":\"json\",\"Output\":\"syslog\",\"File\":\"/l\","
 	"\"Access\":false},\"Sockmap\":{\"Flows\":7,\"BacklogKiB\":64},"
 	"\"Wire\":{\"Flows\":9,\"Devices\":[\"a\",\"b\"],\"AtStop\":\"leave\",\"Pins\":\"/p\"},"
+	"\"Bypass\":{\"Cgroup\":\"/c\",\"Flows\":8,\"UnreadKiB\":9},"
 	"\"Admin\":{\"Socket\":\"/s\",\"Http\":\"[::1]:80\"},"
 	"\"Apps\":[{\"Name\":\"a \\\"b\\\"\",\"Ports\":[1,\"7-9\",4,5],"
 	"\"Targets\":[{\"Address\":\"h:1\",\"Weight\":2,\"MaxConnections\":3},{\"Address\":\"[::1]:9\",\"Weight\":1,\"MaxConnections\":0}],"
 	"\"Listen\":[\"127.0.0.1\",\"[::]\",\"unix:/a\",\"unix:@b\"],"
 	"\"ListenMode\":\"0600\",\"Balance\":\"random\",\"Engine\":\"splice\","
-	"\"Wire\":false,\"ConnectTimeout\":\"250ms\",\"ConnectRetries\":0,\"IdleTimeout\":\"0\","
+	"\"Wire\":false,\"LocalBypass\":true,\"ConnectTimeout\":\"250ms\",\"ConnectRetries\":0,\"IdleTimeout\":\"0\","
 	"\"HalfCloseTimeout\":\"90m\",\"KeepAlive\":\"7s\",\"MaxConnections\":4294967295,"
 	"\"HealthCheck\":{\"Interval\":\"1s\",\"Timeout\":\"50ms\",\"Rise\":1,\"Fall\":100,"
 	"\"Port\":81,\"Send\":\"\\\\x00A\\\\\\\\\\\\x0d\",\"Expect\":\"+\\\"\"},"
@@ -94,7 +95,7 @@ static void defaults_are_filled_in_and_written_once(void **state)
 		first,
 		"\"Ports\":[1,2],\"Targets\":[{\"Address\":\"h:1\",\"Weight\":1,\"MaxConnections\":0}],"
 		"\"Listen\":[\"0.0.0.0\",\"[::]\"],\"ListenMode\":\"0660\",\"Balance\":\"p2c\",\"Engine\":\"auto\","
-		"\"Wire\":true,\"ConnectTimeout\":\"2s\",\"IdleTimeout\":\"5m\""));
+		"\"Wire\":true,\"LocalBypass\":false,\"ConnectTimeout\":\"2s\",\"IdleTimeout\":\"5m\""));
 	assert_non_null(strstr(first, "\"Http\":\"\""));
 	assert_null(strstr(first, "Defaults"));
 	free(first);

@@ -48,7 +48,7 @@ OPTIONS
   --config FILE   the config for the demo and for every_port_reaches_only_its_own_app (config.json); the
                   name tcp-echo.fly.dev is the lab's, other names in it do not resolve
   --lossy FILE    what makes a network bad (build/bpf/lossy.bpf.o)
-  --engine LIST   of copy, splice, sockmap, wire, auto (all); scenarios that do not depend on it use the last one
+  --engine LIST   of copy, splice, sockmap, wire, bypass, auto (all); scenarios that do not depend on it use the last one
   --family LIST   of 4, 6 (both)
   --only REGEX    only scenarios whose names match
   --list          print the scenarios and what they promise, and do nothing
@@ -127,7 +127,7 @@ func common(flags *flag.FlagSet) (shunt, config *string) {
 func run(args []string) {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	shunt, config := common(flags)
-	engines := flags.String("engine", "copy,splice,sockmap,wire,auto", "")
+	engines := flags.String("engine", "copy,splice,sockmap,wire,bypass,auto", "")
 	lossy := flags.String("lossy", "build/bpf/lossy.bpf.o", "")
 	families := flags.String("family", "4,6", "")
 	only := flags.String("only", "", "")

@@ -99,6 +99,9 @@ func (e *env) configure(apps ...keys) (path string) {
 		admin["Http"] = e.http
 	}
 	config := keys{"Admin": admin, "Wire": keys{"Pins": ""}, "Apps": apps}
+	if e.engine == bypass {
+		config["Defaults"] = keys{"LocalBypass": true, "Wire": false}
+	}
 	for key, value := range e.root {
 		config[key] = value
 	}
@@ -117,12 +120,22 @@ func (e *env) startFile(path string) {
 
 // launch starts the daemon with a config file, and does not wait.
 func (e *env) launch(path string) {
-	d, err := daemon.Start(e.lab.Proxy.Command(e.fdLimit, e.Unprivileged, e.Shunt, "run", "-c", path, "--engine", e.engine,
+	d, err := daemon.Start(e.lab.Proxy.Command(e.fdLimit, e.Unprivileged, e.Shunt, "run", "-c", path, "--engine", e.engineOption(),
 		"--workers", "2", "--log-format", "json", "--log-level", "info"))
 	e.Must(err)
 	e.daemon = d
 	e.Defer(d.Kill)
 	e.Evidence = func() string { return e.evidence(d) }
+}
+
+// bypass is no engine of the daemon's: it goes around whichever there is, of apps that have it.
+const bypass = "bypass"
+
+func (e *env) engineOption() string {
+	if e.engine == bypass {
+		return "auto"
+	}
+	return e.engine
 }
 
 // awaitReady waits until the daemon is ready, and ends the trial if it has no such engine.

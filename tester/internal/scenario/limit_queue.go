@@ -55,8 +55,8 @@ func queueInOrder(e *env) {
 		e.Failf("%d are active, MaxConnections is 1", active)
 	}
 	last := e.wait(conns+1, 1000)
-	e.Must(last.CloseWrite())   // the request is sent, the answer awaited
-	time.Sleep(pause) // some retransmissions of what is held for the wire
+	e.Must(last.CloseWrite()) // the request is sent, the answer awaited
+	time.Sleep(pause)         // some retransmissions of what is held for the wire
 	e.Must(first.Close())
 	for i, w := range waiters {
 		// Served before its turn it would be an answer that never comes to the one before it.

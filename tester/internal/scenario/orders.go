@@ -38,7 +38,10 @@ func orders(e *env) {
 	c, b := e.ask(front, 1000)
 	e.order("drain")
 	e.Until("new clients are refused", func() bool {
-		_, err := e.tryDial(front, "")
+		late, err := e.tryDial(front, "")
+		if err == nil { // it came before a worker's listener was closed, and must not be waited for
+			e.Must(late.Close())
+		}
 		return err != nil
 	})
 	e.Must(c.Ask(1000, flow.Steady))
@@ -48,8 +51,9 @@ func orders(e *env) {
 	e.ended(c, "done")
 	d := e.daemon
 	e.awaitExit()
-	if n := d.Count("connection"); n != 1 {
-		e.Failf("%d connections are in the log, promised the one that was not below its level", n)
+	said := d.Records(func(r *daemon.Record) bool { return r.Event == "connection" && r.ToBackend > 0 })
+	if len(said) != 1 {
+		e.Failf("%d connections are in the log, promised the one that was not below its level", len(said))
 	}
 
 	e.start(app(front, targets, nil))
@@ -89,7 +93,7 @@ func rotated(e *env) {
 		"Apps": []keys{app(front, e.backends(1, flow.Echo), nil)}})
 	e.Must(err)
 	e.Must(os.WriteFile(config, text, 0o644))
-	d, err := daemon.Start(e.lab.Proxy.Command(0, e.Unprivileged, e.Shunt, "run", "-c", config, "--engine", e.engine))
+	d, err := daemon.Start(e.lab.Proxy.Command(0, e.Unprivileged, e.Shunt, "run", "-c", config, "--engine", e.engineOption()))
 	e.Must(err)
 	e.daemon = d
 	e.Defer(d.Kill)

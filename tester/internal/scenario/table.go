@@ -101,7 +101,7 @@ var table = []scenario{
 		"a byte sent by MSG_OOB, from either end, arrives in its place among the others", urgentData, ""},
 
 	{"kernel_relays_while_the_daemon_is_stopped", everywhere,
-		"a joined flow moves bytes both ways, exact, while the daemon is not running at all", stoppedDaemon, "sockmap wire"},
+		"a joined flow moves bytes both ways, exact, while the daemon is not running at all", stoppedDaemon, "sockmap wire bypass"},
 	{"killed_daemon_leaves_nothing_in_the_way", eachFamily,
 		"after kill -9 in the middle of things a new daemon starts at once and serves", killedDaemon, ""},
 
@@ -219,6 +219,17 @@ var table = []scenario{
 		"with Transparent a target sees the client's own address", transparent, ""},
 	{"transparent_needs_a_capability", once,
 		"without it the daemon does not start, and says which one", transparentRefused, ""},
+
+	// What goes around the proxy.
+	{"local_peers_are_bypassed", everywhere,
+		"ends on this host send to each other: in namespaces, over loopback, IPv4 with IPv6; not if the app does not say so",
+		peers, bypass},
+	{"bypass_is_switched_off_and_on", everywhere,
+		"shunt bypass off and on, again and again under load: every byte arrives, and new ones go the way that was said",
+		switchedOff, bypass},
+	{"bypassed_flows_end_with_a_killed_daemon", everywhere,
+		"after kill -9 both ends of each connection see its end, nothing hangs, and a new daemon bypasses", killedWhileBypassed,
+		bypass},
 
 	{"top_follows_the_daemon", once,
 		"shunt top shows what goes on, fits the terminal as it changes, outlives the daemon, and leaves no trace", liveView, ""},

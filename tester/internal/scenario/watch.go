@@ -101,7 +101,7 @@ func metricsTrue(e *env) {
 		}
 	}
 	live := 0.0
-	for _, engine := range []string{"copy", "splice", "sockmap", "wire"} {
+	for _, engine := range []string{"copy", "splice", "sockmap", "wire", bypass} {
 		live += got[`shunt_engine_directions{engine="`+engine+`",to="backend"}`]
 	}
 	if live != conns-closed {

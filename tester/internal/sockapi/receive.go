@@ -14,25 +14,26 @@ import (
 
 // Receiver is a way to receive.
 type Receiver struct {
-	Name    string
-	receive func(s *Socket, got func([]byte)) error
-	AtMark  bool // the mark of urgent data stops it, or it knows nothing of it
+	Name     string
+	receive  func(s *Socket, got func([]byte)) error
+	AtMark   bool // the mark of urgent data stops it, or it knows nothing of it
+	NeedsTCP bool // it may see nothing of what a BPF program has put into the socket
 }
 
 // Receivers is all ways to receive.
 var Receivers = []Receiver{
-	{"recv", recv, false},
-	{"recv of few bytes", recvFew, false},
-	{"recv with a stop", recvStopping, false},
-	{"MSG_WAITALL", recvAll, false},
-	{"readv", readv, false},
-	{"MSG_PEEK", peek, false},
-	{"FIONREAD", countFirst, true},
-	{"poll", pollFirst, false},
-	{"select", selectFirst, false},
-	{"epoll, level-triggered", epollLevel, false},
-	{"epoll, edge-triggered", epollEdge, false},
-	{"splice into a pipe", spliceIn, true},
+	{"recv", recv, false, false},
+	{"recv of few bytes", recvFew, false, false},
+	{"recv with a stop", recvStopping, false, false},
+	{"MSG_WAITALL", recvAll, false, true},
+	{"readv", readv, false, false},
+	{"MSG_PEEK", peek, false, false},
+	{"FIONREAD", countFirst, true, true},
+	{"poll", pollFirst, false, false},
+	{"select", selectFirst, false, false},
+	{"epoll, level-triggered", epollLevel, false, false},
+	{"epoll, edge-triggered", epollEdge, false, false},
+	{"splice into a pipe", spliceIn, true, true},
 }
 
 // Receive gives to got what it receives, up to the end of the stream.

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose connections the local bypass takes: those whose ends are the proxy's peers, in whatever
+ * family and namespace, and nobody else's; and what is left of it when its process is gone.
+ */
+#include "bypass_bench.h"
+
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define FLOW 3
+
+/* The four sockets of a flow; -1: not yet. */
+struct four {
+	struct bypass *bypass;
+	int listener[2]; /* the proxy's and the backend's */
+	int c, a, b, s;
+	uint64_t own[2];
+};
+
+static int listen_at(int family, uint16_t port, struct addr *at)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), off = 0;
+	socklen_t len = sizeof(*at);
+
+	*at = (struct addr){ 0 };
+	at->sa.sa_family = (sa_family_t)family;
+	if (family == AF_INET)
+		at->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else /* any address, also of IPv4 */
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	addr_set_port(at, port);
+	if (bind(fd, &at->sa, addr_len(at)) || listen(fd, 4) || getsockname(fd, &at->sa, &len)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int connect_to(const struct addr *at)
+{
+	struct addr to = { 0 };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	to.in = (struct sockaddr_in){ .sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				      .sin_port = htons(addr_port(at)) };
+	if (!connect(fd, &to.sa, sizeof(to.in)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* A and C; the backend listens, too. */
+static void four_open(struct four *f, int family, struct addr *backend)
+{
+	struct addr proxy;
+
+	*f = (struct four){ .c = -1, .a = -1, .b = -1, .s = -1 };
+	f->bypass = open_bypass(MIB);
+	assert_non_null(f->bypass);
+	f->listener[0] = listen_at(AF_INET, 0, &proxy);
+	f->listener[1] = listen_at(family, 0, backend);
+	assert_true(f->listener[0] >= 0 && f->listener[1] >= 0);
+	assert_int_equal(bypass_listen(f->bypass, &proxy, true), 0);
+	f->c = connect_to(&proxy);
+	f->a = accept(f->listener[0], NULL, NULL);
+	assert_true(f->c >= 0 && f->a >= 0);
+	assert_int_equal(bypass_cookie(f->a, &f->own[0]), 0);
+}
+
+/* B, as the proxy connects. */
+static void four_connect(struct four *f, const struct addr *backend)
+{
+	struct addr to = { 0 };
+
+	f->b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bypass_expect(f->bypass, f->b, &f->own[1]), 0);
+	to.in = (struct sockaddr_in){ .sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				      .sin_port = htons(addr_port(backend)) };
+	assert_int_equal(connect(f->b, &to.sa, sizeof(to.in)), 0);
+}
+
+static void four_close(struct four *f)
+{
+	const int fds[] = { f->c, f->a, f->b, f->s, f->listener[0], f->listener[1] };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	bypass_close(f->bypass);
+}
+
+/* What C sends now comes to S, and neither A nor B has seen it. */
+static void expect_joined(const struct four *f)
+{
+	char text[8] = "";
+
+	assert_int_equal(send(f->c, "around", 6, 0), 6);
+	assert_int_equal(recv(f->s, text, sizeof(text), MSG_DONTWAIT), 6);
+	assert_string_equal(text, "around");
+	assert_int_equal(bypass_direction(f->bypass, FLOW, 0)->bytes, 6);
+}
+
+static void families_may_differ(void **state)
+{
+	const int families[] = { AF_INET, AF_INET6 };
+	struct addr backend;
+	struct four f;
+
+	(void)state;
+	NEED_BPF();
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		four_open(&f, families[i], &backend); /* S has ::ffff:127.0.0.1, and B 127.0.0.1 */
+		four_connect(&f, &backend);
+		f.s = accept(f.listener[1], NULL, NULL);
+		assert_int_equal(bypass_pair(f.bypass, FLOW, f.own), BYPASS_PAIRED);
+		assert_int_equal(bypass_ends(f.bypass), 2);
+		expect_joined(&f);
+		four_close(&f);
+	}
+}
+
+/* The backend's side of a connection may be established long after the proxy's. */
+static void the_backend_may_be_known_last(void **state)
+{
+	int patience_s = 5;
+	struct addr backend;
+	char text[8] = "";
+	struct four f;
+
+	(void)state;
+	NEED_BPF();
+	four_open(&f, AF_INET, &backend);
+	assert_int_equal(setsockopt(f.listener[1], IPPROTO_TCP, TCP_DEFER_ACCEPT, &patience_s,
+				    sizeof(patience_s)),
+			 0);
+	four_connect(&f, &backend);
+	assert_int_equal(bypass_pair(f.bypass, FLOW, f.own), BYPASS_BACKEND_UNKNOWN);
+	assert_int_equal(bypass_direction(f.bypass, FLOW, 0)->owner, 0);
+	/* The first bytes, which the proxy has relayed. */
+	assert_int_equal(send(f.c, "one", 3, 0), 3);
+	assert_int_equal(recv(f.a, text, sizeof(text), 0), 3);
+	assert_int_equal(send(f.b, text, 3, 0), 3);
+	f.s = accept(f.listener[1], NULL, NULL);
+	assert_int_equal(recv(f.s, text, sizeof(text), 0), 3);
+	assert_true(bypass_direction(f.bypass, FLOW, 0)->owner);
+	expect_joined(&f);
+	four_close(&f);
+}
+
+static void a_flow_needs_a_local_client(void **state)
+{
+	struct addr backend, elsewhere;
+	struct four f;
+	int other;
+
+	(void)state;
+	NEED_BPF();
+	four_open(&f, AF_INET, &backend);
+	four_connect(&f, &backend);
+	other = listen_at(AF_INET, 0, &elsewhere); /* a listener that nobody was told of */
+	close(f.c);
+	close(f.a);
+	f.c = connect_to(&elsewhere);
+	f.a = accept(other, NULL, NULL);
+	close(other);
+	assert_int_equal(bypass_cookie(f.a, &f.own[0]), 0);
+	assert_int_equal(bypass_pair(f.bypass, FLOW, f.own), BYPASS_CLIENT_UNKNOWN);
+	four_close(&f);
+}
+
+/* Neither who connects to another port, nor who connects to the backend without the proxy. */
+static void strangers_are_left_alone(void **state)
+{
+	struct addr backend, elsewhere;
+	int other, fds[4];
+	struct four f;
+
+	(void)state;
+	NEED_BPF();
+	four_open(&f, AF_INET, &backend);
+	assert_int_equal(bypass_ends(f.bypass), 1);
+	other = listen_at(AF_INET, 0, &elsewhere);
+	fds[0] = connect_to(&elsewhere);
+	fds[1] = accept(other, NULL, NULL);
+	fds[2] = connect_to(&backend);
+	fds[3] = accept(f.listener[1], NULL, NULL);
+	assert_int_equal(bypass_ends(f.bypass), 1);
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
+	close(other);
+	four_close(&f);
+}
+
+static bool raise_loopback(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool up = !ioctl(fd, SIOCSIFFLAGS, &lo);
+
+	close(fd);
+	return up;
+}
+
+/* In a namespace of its own the same address and port are somebody else's. Exit status 0: so it is.
+ */
+static int be_in_another_namespace(const struct bypass *b, uint16_t port)
+{
+	struct addr at;
+	int fd;
+
+	if (unshare(CLONE_NEWNET) || !raise_loopback())
+		return 1;
+	fd = listen_at(AF_INET, port, &at);
+	if (fd < 0 || connect_to(&at) < 0 || accept(fd, NULL, NULL) < 0)
+		return 2;
+	return bypass_ends(b) == 1 ? 0 : 3;
+}
+
+static void the_same_port_elsewhere_is_another(void **state)
+{
+	struct addr backend, proxy;
+	socklen_t len = sizeof(proxy);
+	struct four f;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	NEED_BPF();
+	four_open(&f, AF_INET, &backend);
+	assert_int_equal(getsockname(f.listener[0], &proxy.sa, &len), 0);
+	pid = fork();
+	if (!pid)
+		_exit(be_in_another_namespace(f.bypass, addr_port(&proxy)));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	four_close(&f);
+}
+
+/* Programs that watch the connections of a cgroup: how many; -1: it can't be asked. */
+static int count_watchers(const char *cgroup)
+{
+	union bpf_attr attr = { 0 };
+	int fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	attr.query.target_fd = (uint32_t)fd;
+	attr.query.attach_type = BPF_CGROUP_SOCK_OPS;
+	if (fd < 0 || syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof(attr)))
+		return -1;
+	close(fd);
+	return (int)attr.query.prog_cnt;
+}
+
+static void be_killed(const char *cgroup, int ready)
+{
+	struct bypass_conf conf = {
+		.workers = 1,
+		.flows_per_worker = 1,
+		.unread_cap_bytes = MIB,
+		.cgroup = cgroup,
+	};
+	struct bypass *b = NULL;
+
+	if (!bypass_open(&conf, &b, skip_reason, sizeof(skip_reason)) && write(ready, "", 1) == 1)
+		for (;;)
+			pause();
+	_exit(1);
+}
+
+/* A cgroup of the test's own, where nobody else attaches anything. */
+static bool make_cgroup(char path[1024])
+{
+	static char text[1 << 20];
+	FILE *f = fopen("/proc/self/mountinfo", "r");
+
+	text[f ? fread(text, 1, sizeof(text) - 1, f) : 0] = '\0';
+	if (f)
+		fclose(f);
+	if (!bypass_cgroup_root(text, path, 512))
+		return false;
+	snprintf(path + strlen(path), 64, "/shunt-test-%d", (int)getpid());
+	return !mkdir(path, 0700);
+}
+
+static void a_dead_process_leaves_nothing_attached(void **state)
+{
+	char cgroup[1024], byte;
+	int ready[2];
+	pid_t pid;
+
+	(void)state;
+	NEED_BPF();
+	if (!make_cgroup(cgroup))
+		skip();
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid)
+		be_killed(cgroup, ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(count_watchers(cgroup), 1);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	for (int k = 0; k < 1000 && count_watchers(cgroup); k++)
+		usleep(1000);
+	assert_int_equal(count_watchers(cgroup), 0);
+	assert_int_equal(rmdir(cgroup), 0);
+	close(ready[0]);
+	close(ready[1]);
+}
+
+static void the_hierarchy_is_found(void **state)
+{
+	char path[64];
+
+	(void)state;
+	assert_true(bypass_cgroup_root("1 2 0:3 / /proc rw - proc proc rw\n"
+				       "32 31 0:28 /a /sub rw shared:3 - cgroup2 none rw\n"
+				       "31 23 0:28 / /sys/fs\\040x/cgroup rw shared:9 master:1 - "
+				       "cgroup2 cgroup2 rw,nsdelegate\n",
+				       path, sizeof(path)));
+	assert_string_equal(path, "/sys/fs x/cgroup");
+	assert_false(bypass_cgroup_root("1 2 0:3 / /sys/fs/cgroup rw - cgroup cgroup2 rw\n", path,
+					sizeof(path)));
+	assert_false(bypass_cgroup_root("", path, sizeof(path)));
+	assert_false(bypass_cgroup_root("31 23 0:28 / /sys/fs/cgroup rw - cgroup2 x rw", path, 8));
+}
+
+static void a_cgroup_must_be_one(void **state)
+{
+	struct bypass_conf conf = {
+		.workers = 1,
+		.flows_per_worker = 1,
+		.unread_cap_bytes = MIB,
+		.cgroup = "/no/such/group",
+	};
+	struct bypass *b = NULL;
+	char why[256];
+
+	(void)state;
+	NEED_BPF();
+	assert_int_equal(bypass_open(&conf, &b, why, sizeof(why)), -ENOENT);
+	assert_non_null(strstr(why, "/no/such/group"));
+	assert_null(b);
+}
+
+static int probe_bpf(void **state)
+{
+	(void)state;
+	bypass_close(open_bypass(MIB));
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(families_may_differ),
+		cmocka_unit_test(the_backend_may_be_known_last),
+		cmocka_unit_test(a_flow_needs_a_local_client),
+		cmocka_unit_test(strangers_are_left_alone),
+		cmocka_unit_test(the_same_port_elsewhere_is_another),
+		cmocka_unit_test(a_dead_process_leaves_nothing_attached),
+		cmocka_unit_test(the_hierarchy_is_found),
+		cmocka_unit_test(a_cgroup_must_be_one),
+	};
+
+	return cmocka_run_group_tests(tests, probe_bpf, NULL);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The reader of Bypass's key that is no plain value. A part of config.c, which has the table. */
+#ifndef SHUNT_CONFIG_BYPASS_H
+#define SHUNT_CONFIG_BYPASS_H
+
+#include "config_read.h"
+
+/* The field is the struct config itself. */
+key_reader read_bypass_cgroup;
+
+#endif
