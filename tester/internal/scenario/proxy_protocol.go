@@ -280,7 +280,7 @@ frontend tells
 	http-request return status 200 content-type text/plain lf-string "%%ci %%cp"
 `
 
-const nginxConfig = `daemon off;
+const nginxStreamConfig = `daemon off;
 pid %[2]s/nginx.pid;
 error_log %[2]s/nginx.log;
 events { worker_connections 100; }
@@ -318,7 +318,7 @@ func headerOfOthers(e *env) {
 	e.runs(e.lab.Client, haproxy, "-f",
 		write("before.cfg", haproxyConfig, before, fmt.Sprintf("%s:%d", host(lab.ClientNet, lab.ProxyHost), front)))
 	e.runs(e.lab.Backend, haproxy, "-f", write("behind.cfg", haproxyBackendConfig, behind))
-	e.runs(e.lab.Backend, nginx, "-c", write("nginx.conf", nginxConfig, behind, folder))
+	e.runs(e.lab.Backend, nginx, "-c", write("nginx.conf", nginxStreamConfig, behind, folder))
 	apps := []keys{app(front, []string{e.listen(e.at(2), flow.Headed(flow.Hold)).Name}, e.accepts(keys{"Send": "v1"}))}
 	for i, version := range []string{"v1", "v2"} {
 		apps = append(apps, app(front+1+2*i, []string{behind + ":9001"}, keys{"ProxyProtocol": keys{"Send": version}}),
