@@ -22,10 +22,12 @@ static struct app_listen listeners_of(const struct app_list *apps,
 		all.list = xreallocarray(all.list, all.n + conf->n_listen * conf->n_ports,
 					 sizeof(*all.list));
 		for (size_t k = 0; k < conf->n_listen * conf->n_ports; k++) {
-			struct addr *at = &all.list[all.n++];
+			const struct addr *listen = &conf->listen[k / conf->n_ports];
 
-			*at = conf->listen[k / conf->n_ports];
-			addr_set_port(at, conf->ports[k % conf->n_ports]);
+			if (!addr_is_ip(listen))
+				continue;
+			all.list[all.n] = *listen;
+			addr_set_port(&all.list[all.n++], conf->ports[k % conf->n_ports]);
 		}
 	}
 	if (all.n)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where some of the apps listen, for those who have to tell the kernel of each such place: what is
- * kept here is what the kernel was told of, and following the apps means telling it of the
- * differences. On the main thread.
+ * Where some of the apps listen (not on unix sockets), for those who have to tell the kernel of
+ * each such place: what is kept here is what the kernel was told of, and following the apps means
+ * telling it of the differences. On the main thread.
  */
 #ifndef SHUNT_APP_LISTEN_H
 #define SHUNT_APP_LISTEN_H

@@ -16,7 +16,10 @@ struct bypassing {
 
 bool bypassing_serves(const struct app *app)
 {
-	return app->conf->local_bypass;
+	const struct proxy_protocol_conf *header = &app->conf->proxy_protocol;
+
+	return app->conf->local_bypass && header->accept == PROXY_ACCEPT_OFF &&
+	       header->send == PROXY_HEADER_NONE;
 }
 
 int bypassing_open(const struct config *config, struct workers *workers, struct bypassing **out,

@@ -20,6 +20,8 @@ int bypassing_open(const struct config *config, struct workers *workers, struct 
 /* When no worker runs any more; takes NULL. */
 void bypassing_close(struct bypassing *b);
 
+/* Has it LocalBypass? A PROXY header that is taken off or put before what is relayed bars it: then
+ * the two connections' sequence numbers do not say what is under way. */
 bool bypassing_serves(const struct app *app);
 /* These are the apps; again when they change. Takes NULL. */
 void bypassing_follow(struct bypassing *b, const struct app_list *apps);
