@@ -61,12 +61,12 @@ static void give_up(struct relay *r, enum engine_reason why_not)
 /* Why it can't be, whatever its ends are; else, that nothing is known of the backend's yet. */
 static enum engine_reason why_never(const struct relay *r)
 {
-	if (!r->pools->bypass)
-		return ENGINE_BYPASS_OFF;
+	/* Then what a sender has passed and what its receiver has got are not the same. */
+	if (r->has_header)
+		return ENGINE_BYPASS_HEADER;
 	if (!relay_is_tcp(r))
 		return ENGINE_NOT_TCP;
-	/* Then what a sender has passed and what its receiver has got are not the same. */
-	return r->has_header ? ENGINE_BYPASS_HEADER : ENGINE_BYPASS_BACKEND_REMOTE;
+	return r->pools->bypass ? ENGINE_BYPASS_BACKEND_REMOTE : ENGINE_BYPASS_OFF;
 }
 
 void bypass_prepare(struct relay *r, int fd)
