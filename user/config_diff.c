@@ -135,6 +135,8 @@ static uint16_t *sorted_ports(const struct app_conf *app)
 {
 	uint16_t *ports = xcalloc(app->n_ports, sizeof(*ports));
 
+	if (!app->n_ports) /* it has unix sockets only */
+		return ports;
 	memcpy(ports, app->ports, app->n_ports * sizeof(*ports));
 	qsort(ports, app->n_ports, sizeof(*ports), compare_port);
 	return ports;

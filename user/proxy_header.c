@@ -26,7 +26,7 @@ struct v2_inet6 {
 	struct in6_addr from, to;
 	in_port_t from_port, to_port;
 };
-#define V2_UNIX_BYTES (2 * 108)
+#define V2_UNIX_BYTES 216 /* two of sun_path */
 _Static_assert(sizeof(struct v2_inet) == 12 && sizeof(struct v2_inet6) == 36, "as on the wire");
 _Static_assert(V2_FIXED_BYTES + sizeof(struct v2_inet6) <= PROXY_HEADER_MAX_BYTES,
 	       "all that is read");
@@ -110,7 +110,8 @@ static bool parse_v1_line(char *line, size_t len, struct proxy_header *out)
 	const size_t unknown = strlen(V1_UNKNOWN), tcp = strlen(tcp4);
 
 	/* What follows, if anything does, is to be ignored. */
-	if (!strncmp(line, V1_UNKNOWN, unknown) && (len == unknown || line[unknown] == ' '))
+	if ((len == unknown && !strcmp(line, V1_UNKNOWN)) ||
+	    !strncmp(line, V1_UNKNOWN " ", unknown + 1))
 		return true;
 	if (strlen(line) != len)
 		return false;
@@ -128,7 +129,7 @@ static enum proxy_header_result parse_v1(const uint8_t *data, size_t len, struct
 
 	while (end < most && data[end] != '\r' && data[end] != '\n')
 		end++;
-	if (end + 1 >= most && (end == most || data[end] == '\r'))
+	if (end == most || (end + 1 == most && data[end] == '\r'))
 		return len < PROXY_HEADER_MAX_BYTES ? PROXY_HEADER_PARTIAL : PROXY_HEADER_MALFORMED;
 	if (data[end] != '\r' || data[end + 1] != '\n')
 		return PROXY_HEADER_MALFORMED;

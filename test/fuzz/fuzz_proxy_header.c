@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum proxy_header_result last = PROXY_HEADER_PARTIAL;
 	struct proxy_header h;
 
-	for (size_t n = 0; n <= MIN(size, 2 * PROXY_HEADER_MAX_BYTES); n++) {
+	for (size_t n = 0; n <= MIN(size, 2UL * PROXY_HEADER_MAX_BYTES); n++) {
 		enum proxy_header_result now = proxy_header_parse(data, n, &h);
 
 		require(last == PROXY_HEADER_PARTIAL || now == last);
