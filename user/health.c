@@ -121,14 +121,17 @@ static void postpone(struct check *c)
 static void begin(struct check *c)
 {
 	struct health *h = c->target->health;
+	const struct app_conf *app = c->target->app->conf;
 	struct addr at = c->addr;
 
 	if (!fd_budget_take(h->context.fds, 1)) {
 		postpone(c);
 		return;
 	}
-	if (conf_of(c->target)->port)
-		addr_set_port(&at, (uint16_t)conf_of(c->target)->port);
+	/* Another port is another service, which may know of no headers. */
+	c->run.header = app->health.port ? PROXY_HEADER_NONE : app->proxy_protocol.send;
+	if (app->health.port)
+		addr_set_port(&at, (uint16_t)app->health.port);
 	h->under_way++;
 	if (!health_check_start(&c->run, &at, conf_of(c->target)))
 		return;

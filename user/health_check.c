@@ -84,6 +84,32 @@ static bool is_local_shortage(int error)
 
 /* --- the conversation ------------------------------------------------------------------------ */
 
+/* A new socket always has room for all of it. False: it has ended. */
+static bool send_header(struct health_check *c)
+{
+	struct addr own = { 0 }, peer = { 0 };
+	socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+	uint8_t data[PROXY_HEADER_MAX_BYTES];
+	size_t len;
+	ssize_t n;
+
+	if (c->header == PROXY_HEADER_NONE || c->header_sent)
+		return true;
+	if (getsockname(c->watch.fd, &own.sa, &own_len) ||
+	    getpeername(c->watch.fd, &peer.sa, &peer_len)) {
+		fail(c, errno);
+		return false;
+	}
+	len = proxy_header_write_own(data, c->header, &own, &peer);
+	n = send(c->watch.fd, data, len, MSG_NOSIGNAL);
+	if (n != (ssize_t)len) {
+		fail(c, n < 0 ? errno : ENOBUFS);
+		return false;
+	}
+	c->header_sent = true;
+	return true;
+}
+
 /* False: it has ended, or waits for room. */
 static bool send_rest(struct health_check *c)
 {
@@ -164,7 +190,7 @@ static void go_on(struct health_check *c, uint32_t events)
 	}
 	if (!(events & EPOLLOUT) && !c->n_sent)
 		return; /* not connected yet */
-	if (!send_rest(c))
+	if (!send_header(c) || !send_rest(c))
 		return;
 	if (c->conf->expect.n)
 		read_answer(c);
@@ -203,6 +229,7 @@ int health_check_start(struct health_check *c, const struct addr *at,
 	c->conf = conf;
 	c->began_ns = clock_ns();
 	c->n_sent = c->n_answer = c->matched = 0;
+	c->header_sent = false;
 	rc = net_start(fd, at);
 	if (rc && !is_local_shortage(-rc)) {
 		struct check_outcome o = { result_of(-rc), -rc, clock_ns() - c->began_ns };

@@ -13,6 +13,7 @@
 
 #include "backend_check.h"
 #include "loop.h"
+#include "proxy_header.h"
 
 /* What is expected must be within this much of the answer. */
 #define HEALTH_ANSWER_MAX_BYTES 16384
@@ -20,6 +21,9 @@
 struct health_check {
 	struct loop *loop;
 	const struct health_conf *conf; /* may be exchanged for an equal one at any time */
+	/* The PROXY header that its connections begin with: the owner's, between two of them. */
+	enum proxy_header_version header;
+	bool header_sent;
 	struct watch watch;
 	struct timer timeout;
 	uint64_t began_ns;

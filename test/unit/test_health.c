@@ -101,6 +101,37 @@ static void a_connection_is_enough_without_expect(void **state)
 	close(fd);
 }
 
+/* LOCAL: the connection is the daemon's own. */
+static void a_header_comes_before_what_is_sent(void **state)
+{
+	static const char wanted[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0PING";
+	struct health_conf conf = HEALTH_CONF_DEFAULT;
+	char got[sizeof(wanted) - 1];
+	struct health_check c;
+	struct addr peer;
+	int fd;
+
+	(void)state;
+	conf.send = bytes("PING");
+	conf.expect = bytes("PONG");
+	health_check_init(&c, &loop, on_outcome);
+	c.header = PROXY_HEADER_V2;
+	for (int i = 0; i < 2; i++) { /* each time */
+		outcomes = 0;
+		assert_int_equal(health_check_start(&c, &at, &conf), 0);
+		while ((fd = net_accept(listener, &peer)) < 0)
+			assert_int_equal(loop_turn(&loop, 10), 0);
+		while (recv(fd, got, sizeof(got), MSG_PEEK) < (ssize_t)sizeof(got))
+			assert_int_equal(loop_turn(&loop, 10), 0);
+		assert_int_equal(recv(fd, got, sizeof(got), 0), sizeof(got));
+		assert_memory_equal(got, wanted, sizeof(got));
+		assert_int_equal(send(fd, "PONG", 4, MSG_NOSIGNAL), 4);
+		turn_until_outcome();
+		assert_int_equal(outcome.result, CHECK_PASSED);
+		close(fd);
+	}
+}
+
 static void who_refuses_has_failed(void **state)
 {
 	struct health_conf conf = HEALTH_CONF_DEFAULT;
@@ -311,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_connection_is_enough_without_expect),
+		TEST(a_header_comes_before_what_is_sent),
 		TEST(who_refuses_has_failed),
 		TEST(the_answer_is_searched_as_it_comes),
 		TEST(a_wrong_answer_is_told_from_none),
