@@ -199,8 +199,9 @@ static int command_check(const struct command *c, int argc, char **argv)
 		ports += config->apps[i].n_ports;
 		targets += config->apps[i].n_targets;
 	}
-	printf("%s: right: %zu apps, %zu ports, %zu targets\n", argv[optind], config->n_apps, ports,
-	       targets);
+	printf("%s: right: %zu app%s, %zu port%s, %zu target%s\n", argv[optind], config->n_apps,
+	       config->n_apps == 1 ? "" : "s", ports, ports == 1 ? "" : "s", targets,
+	       targets == 1 ? "" : "s");
 	config_free(config);
 	return EXIT_SUCCESS;
 }

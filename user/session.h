@@ -109,7 +109,6 @@ struct session {
 	int connect_error;      /* of the last attempt that failed: a positive errno, or 0 */
 	bool counts_in_app;     /* in app->shared->active */
 	bool counts_at_backend; /* in backend->active */
-	uint8_t header_sent;    /* bytes that the backend has got before the client's */
 	enum session_state state;
 };
 

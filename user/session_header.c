@@ -150,8 +150,6 @@ int session_header_send(struct session *s, int fd)
 		else if (errno != EINTR)
 			rc = -errno;
 	}
-	if (!rc)
-		s->header_sent = h->len;
 	return rc;
 }
 

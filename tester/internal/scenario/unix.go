@@ -182,11 +182,13 @@ func unixPlace(e *env) {
 	e.Must(err)
 	leftover.SetUnlinkOnClose(false)
 	e.Must(leftover.Close())
+	e.Must(os.Chmod(path, 0o777)) // the daemon may be nobody's
 	e.start(at("0666", "unix:"+path, "unix:"+other))
 	c := e.dialUnix(path)
 	b := e.meet(c)
 
 	busy := e.listenUnix(third, flow.Hold)
+	e.Must(os.Chmod(third, 0o777))
 	e.refusedReload([]string{third, "another daemon answers there"}, at("0666", "unix:"+path, "unix:"+third))
 	e.Must(os.WriteFile(folder+"/file", nil, 0o600))
 	e.refusedReload([]string{"no socket"}, at("0666", "unix:"+path, "unix:"+folder+"/file"))
