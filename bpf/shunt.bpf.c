@@ -24,9 +24,9 @@
 
 /*
  * How far userspace may be behind with what is passed, over the receive buffer that TCP itself goes
- * by: what the fastest sender gets in while the kernel's worker waits some milliseconds for a CPU.
+ * by: what the fastest sender gets in while the kernel's worker waits some 20 ms for a CPU.
  */
-#define UNREAD_MAX_BYTES (16u << 20)
+#define UNREAD_MAX_BYTES (64u << 20)
 /* What an skb of a few bytes costs in the target's send buffer, above its payload. */
 #define SEGMENT_COST_BYTES 2048
 

@@ -29,7 +29,7 @@
 #define CHUNK_MAX (256u << 10)
 #define SEED 20250607
 #define FLOWS 2048
-#define IN_FLIGHT_MAX (64u << 20)
+#define IN_FLIGHT_MAX (160u << 20)
 #define KIB 1024u
 #define MIB (1024u * 1024u)
 
