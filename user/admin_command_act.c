@@ -60,7 +60,7 @@ bool admin_row_bypass(struct admin_request *r, cJSON *row)
 		r->error = "which app? It takes an \"app\"";
 	else if (!r->app->conf->local_bypass)
 		r->error = "this app is not bypassed: its \"LocalBypass\" is false";
-	else if (!b)
+	else if (!bypassing_bypass(b))
 		r->error = "the local bypass does not run: the log says why";
 	if (r->error)
 		return false;

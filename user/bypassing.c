@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "bypassing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app_listen.h"
 #include "engine_bypass.h"
 #include "log.h"
+#include "probe.h"
 
 struct bypassing {
-	struct bypass *bypass;
+	const struct config *config;
 	struct workers *workers;
+	struct bypass *bypass;     /* NULL: it does not run */
 	struct app_listen listens; /* what bypass_listen() was called for */
 };
 
@@ -22,36 +25,74 @@ bool bypassing_serves(const struct app *app)
 	       header->send == PROXY_HEADER_NONE;
 }
 
-int bypassing_open(const struct config *config, struct workers *workers, struct bypassing **out,
-		   char *why, size_t size)
+struct bypassing *bypassing_new(const struct config *config, struct workers *workers)
 {
-	uint32_t n = (uint32_t)workers->n;
-	struct bypass_conf conf = {
-		.workers = n,
-		.flows_per_worker = (config->bypass.flows + n - 1) / n,
-		.unread_cap_bytes = config->bypass.unread_kib * 1024,
-		.cgroup = *config->bypass.cgroup ? config->bypass.cgroup : NULL,
-	};
 	struct bypassing *b = xcalloc(1, sizeof(*b));
-	int rc = bypass_open(&conf, &b->bypass, why, size);
 
-	if (rc) {
-		free(b);
-		return rc;
-	}
+	b->config = config;
 	b->workers = workers;
-	workers_use_bypass(workers, b->bypass);
-	*out = b;
-	return 0;
+	return b;
 }
 
-void bypassing_close(struct bypassing *b)
+void bypassing_free(struct bypassing *b)
 {
 	if (!b)
 		return;
 	app_listen_free(&b->listens);
 	bypass_close(b->bypass);
 	free(b);
+}
+
+/* --- starting -------------------------------------------------------------------------------- */
+
+struct sharing {
+	struct errand errand;
+	struct bypass *bypass;
+};
+
+static void open_share(struct errand *e, struct worker *w, size_t index)
+{
+	const struct sharing *s = container_of(e, struct sharing, errand);
+
+	bypass_share_open(s->bypass, (uint32_t)index, &w->sessions.pools);
+}
+
+static void end_sharing(struct errand *e)
+{
+	free(container_of(e, struct sharing, errand));
+}
+
+static void share(struct bypassing *b)
+{
+	struct sharing *s = xcalloc(1, sizeof(*s));
+
+	s->errand.run = open_share;
+	s->errand.done = end_sharing;
+	s->bypass = b->bypass;
+	workers_send(b->workers, &s->errand);
+}
+
+int bypassing_start(struct bypassing *b, char *what, size_t size)
+{
+	const struct bypass_conf_keys *keys = &b->config->bypass;
+	uint32_t n = (uint32_t)b->workers->n;
+	struct bypass_conf conf = {
+		.workers = n,
+		.flows_per_worker = (keys->flows + n - 1) / n,
+		.unread_cap_bytes = keys->unread_kib * 1024,
+		.cgroup = *keys->cgroup ? keys->cgroup : NULL,
+	};
+	struct probe_report report = { 0 };
+	int rc = probe_bypass(conf.cgroup, &report, what, size);
+
+	if (!rc)
+		rc = bypass_open(&conf, &b->bypass, what, size);
+	if (rc)
+		return rc;
+	share(b);
+	snprintf(what, size, "%s; %u flows in %llu KiB of kernel memory", engine_bypass.summary,
+		 n * conf.flows_per_worker, (unsigned long long)bypass_memory(b->bypass) / 1024);
+	return 0;
 }
 
 static void on_listener(void *arg, const struct addr *at, bool on)
@@ -67,7 +108,7 @@ static void on_listener(void *arg, const struct addr *at, bool on)
 
 void bypassing_follow(struct bypassing *b, const struct app_list *apps)
 {
-	if (b)
+	if (b->bypass)
 		app_listen_follow(&b->listens, apps,
 				  &(struct app_listen_follower){ bypassing_serves, on_listener,
 								 b });

@@ -144,8 +144,7 @@ static void on_follow(struct timer *t)
 
 	if (p->workers.draining)
 		return;
-	wiring_follow(p->engines.wiring, &p->apps.running);
-	bypassing_follow(p->engines.bypassing, &p->apps.running);
+	proxy_engines_follow(&p->engines, &p->apps.running);
 	health_follow(p->health, &p->apps.running);
 }
 

@@ -165,27 +165,20 @@ static bool wants_bypass(const struct app_list *apps)
 	return false;
 }
 
-/* It only ever goes around what the engines do: where it can't be had, they do it all. */
-static void start_bypass(struct proxy_engines *e, const struct proxy_engines_context *x)
+/* It only ever goes around what the engines do: where it can't be had, they do it all. Tried once
+ * for the apps that want it. */
+static void follow_bypass(struct proxy_engines *e, const struct app_list *apps)
 {
-	const char *cgroup = *x->config->bypass.cgroup ? x->config->bypass.cgroup : NULL;
-	struct probe_report report = { 0 };
-	char why[256], how[256];
-	const struct bypass_conf *conf;
+	bool wanted = wants_bypass(apps);
+	char what[256];
+	int rc;
 
-	if (!wants_bypass(x->apps))
-		return;
-	if (probe_bypass(cgroup, &report, why, sizeof(why)) ||
-	    bypassing_open(x->config, x->workers, &e->bypassing, why, sizeof(why))) {
-		log_engine(&engine_bypass, false, why);
-		return;
+	if (wanted && !bypassing_bypass(e->bypassing) && !e->bypass_tried) {
+		rc = bypassing_start(e->bypassing, what, sizeof(what));
+		log_engine(&engine_bypass, !rc, what);
 	}
-	bypassing_follow(e->bypassing, x->apps);
-	conf = bypass_conf(bypassing_bypass(e->bypassing));
-	snprintf(how, sizeof(how), "%s; %u flows in %llu KiB of kernel memory",
-		 engine_bypass.summary, conf->workers * conf->flows_per_worker,
-		 (unsigned long long)bypass_memory(bypassing_bypass(e->bypassing)) / 1024);
-	log_engine(&engine_bypass, true, how);
+	e->bypass_tried = wanted;
+	bypassing_follow(e->bypassing, apps);
 }
 
 void proxy_engines_start(struct proxy_engines *e, const struct proxy_engines_context *context)
@@ -194,22 +187,29 @@ void proxy_engines_start(struct proxy_engines *e, const struct proxy_engines_con
 
 	begin_wire_trial(&wire, context->apps);
 	start_sockmap(e, context);
-	start_bypass(e, context);
+	e->bypassing = bypassing_new(context->config, context->workers);
+	follow_bypass(e, context->apps);
 	start_wire(e, context, &wire);
+}
+
+void proxy_engines_follow(struct proxy_engines *e, const struct app_list *apps)
+{
+	wiring_follow(e->wiring, apps);
+	follow_bypass(e, apps);
 }
 
 bool proxy_engines_run(const struct proxy_engines *e, const struct engine *engine)
 {
 	return engine == &engine_sockmap  ? e->sockmap != NULL
 	       : engine == &engine_wire   ? e->wiring != NULL
-	       : engine == &engine_bypass ? e->bypassing != NULL
+	       : engine == &engine_bypass ? bypassing_bypass(e->bypassing) != NULL
 					  : true;
 }
 
 void proxy_engines_close(struct proxy_engines *e, bool leave)
 {
 	wiring_close(e->wiring, leave);
-	bypassing_close(e->bypassing);
+	bypassing_free(e->bypassing);
 	sockmap_close(e->sockmap);
 	*e = (struct proxy_engines){ 0 };
 }

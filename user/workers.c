@@ -5,7 +5,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "engine_bypass.h"
 #include "engine_wire.h"
 #include "log.h"
 
@@ -40,12 +39,6 @@ int workers_use_sockmap(struct workers *ws, struct sockmap *m, bool pays)
 	for (size_t i = 0; !rc && i < ws->n; i++)
 		rc = worker_use_sockmap(&ws->list[i], (uint32_t)i, m, pays);
 	return rc;
-}
-
-void workers_use_bypass(struct workers *ws, struct bypass *b)
-{
-	for (size_t i = 0; i < ws->n; i++)
-		bypass_share_open(b, (uint32_t)i, &ws->list[i].sessions.pools);
 }
 
 int workers_use_wire(struct workers *ws, const struct wire_share_conf *conf)

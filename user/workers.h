@@ -8,8 +8,6 @@
 
 #include "worker.h"
 
-struct bypass;
-
 struct workers {
 	struct worker *list;
 	size_t n, n_inited;
@@ -26,8 +24,6 @@ int workers_init(struct workers *ws, size_t n, const struct worker_conf *conf) m
 int workers_use_sockmap(struct workers *ws, struct sockmap *m, bool pays) must_check;
 /* The same for worker_use_wire(); on error no worker uses it. */
 int workers_use_wire(struct workers *ws, const struct wire_share_conf *conf) must_check;
-/* `b` must not be closed before the workers. */
-void workers_use_bypass(struct workers *ws, struct bypass *b);
 int workers_start(struct workers *ws) must_check; /* 0 or -errno, logged */
 void workers_drain(struct workers *ws);
 void workers_leave(struct workers *ws);
