@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"shunt/tester/internal/flow"
 	"shunt/tester/internal/lab"
@@ -133,4 +134,62 @@ func killedWhileBypassed(e *env) {
 	e.onBypass(c, b)
 	e.finish(c, b)
 	e.Sawf("%d connections ended at both ends, and the next daemon's are bypassed", conns)
+}
+
+// begunByReload turns the bypass on, off, and on again by reloads of a daemon that has begun without.
+func begunByReload(e *env) {
+	e.serveAdmin()
+	good := e.backends(1, flow.Hold)
+	with, without := app(front, good, nil), app(front, good, keys{"LocalBypass": false})
+	e.start(without)
+	old, oldBackend := e.pair(front)
+	e.offBypass(old, oldBackend, "every flow starts here")
+	for i := 0; i < 2; i++ {
+		e.reload(with)
+		e.Until("the bypass has begun", func() bool {
+			c, b := e.pair(front)
+			e.talk(c, b, 2)
+			engine := e.flowOf(c).Engine
+			e.finish(c, b)
+			return engine == bypass
+		})
+		c, b := e.pair(front)
+		e.onBypass(c, b)
+		e.exchange(c, b, mib)
+		e.reload(without)
+		e.onBypass(c, b)
+		e.finish(c, b)
+	}
+	e.offBypass(old, oldBackend, "every flow starts here")
+	e.finish(old, oldBackend)
+	e.Sawf("it began while a connection was under way")
+}
+
+// killedWithUnread kills the daemon when each end has bytes that went around and that it has not read. They
+// outlive the daemon, and its maps.
+func killedWithUnread(e *env) {
+	const conns, each = 20, 100_000
+	const freed = 200 * time.Millisecond // by when the kernel has mostly freed what was the daemon's
+	e.serveAdmin()
+	e.start(app(front, e.backends(1, flow.Hold), nil))
+	ends := make([][2]*flow.Conn, conns)
+	for i := range ends {
+		c, b := e.pair(front)
+		e.onBypass(c, b)
+		e.Must(c.Send(each, flow.Steady))
+		e.Must(b.Send(each, flow.Steady))
+		ends[i] = [2]*flow.Conn{c, b}
+	}
+	e.kill()
+	time.Sleep(freed)
+	e.Parallel(2*conns, 2*conns, func(i int) {
+		end := ends[i/2][i%2]
+		if _, err := io.Copy(io.Discard, end); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			e.Failf("promised the end of a connection whose proxy is gone, %s saw: %v", end.Name, err)
+		}
+	})
+	for _, end := range ends {
+		e.Must(flow.Match(end[0], end[1]))
+	}
+	e.Sawf("%d bytes were read after the daemon's end", 2*conns*each)
 }
