@@ -174,8 +174,10 @@ bool relay_may_join(const struct relay *r)
 
 void relay_begin_late(struct relay *r, enum engine_reason why)
 {
-	if (r->joiner && r->joiner->decline)
-		r->joiner->decline(r, why);
+	if (!r->joiner || !r->joiner->decline)
+		return;
+	r->joiner->withdraw(r);
+	r->joiner->decline(r, why);
 }
 
 void relay_refuse_wire(struct relay *r, enum engine_reason why)

@@ -219,8 +219,9 @@ void relay_pools_close(struct relay_pools *p); /* takes a zeroed one, too */
 void relay_init(struct relay *r, struct relay_pools *pools, const struct engine *engine,
 		bool may_wire);
 /*
- * Instead of relay_prepare() and relay_begin(), once the client's fd is known: there are bytes for
- * the sockets before the relay's first one. It may still be joined later.
+ * Instead of relay_prepare() and relay_begin(), once the client's fd is known, or to take back what
+ * relay_prepare() has begun: there are bytes for the sockets before the relay's first one. It may
+ * still be joined later.
  */
 void relay_begin_late(struct relay *r, enum engine_reason why);
 /* The same for one that is never to be on the wire. */

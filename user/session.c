@@ -554,12 +554,7 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 
 static void begin(struct session *s)
 {
-	s->relay.has_header = s->header != NULL;
-	if (s->app->conf->transparent)
-		relay_refuse_wire(&s->relay, ENGINE_WIRE_TRANSPARENT);
-	else if (s->header) /* bytes of it are to pass the sockets before the client's first */
-		relay_begin_late(&s->relay, ENGINE_WIRE_HEADER);
-	else
+	if (!session_connect_late(s))
 		relay_prepare(&s->relay, -1);
 	if (session_header_is_awaited(s))
 		await_header(s);

@@ -71,6 +71,16 @@ static int connect_from_client(struct session *s)
 	return connect_from(s, &client, true);
 }
 
+bool session_connect_late(struct session *s)
+{
+	s->relay.has_header = s->header != NULL;
+	if (s->app->conf->transparent)
+		relay_refuse_wire(&s->relay, ENGINE_WIRE_TRANSPARENT);
+	else if (s->header) /* bytes of it are to pass the sockets before the client's first */
+		relay_begin_late(&s->relay, ENGINE_WIRE_HEADER);
+	return s->app->conf->transparent || s->header;
+}
+
 int session_connect(struct session *s)
 {
 	if (!addr_is_ip(&s->endpoint.addr))

@@ -14,4 +14,10 @@
  */
 int session_connect(struct session *s) must_check;
 
+/*
+ * Do its app's conf and its headers want its sockets to be there before it is joined, if ever? Then
+ * the wire is told, and gives back what it may be holding already.
+ */
+bool session_connect_late(struct session *s);
+
 #endif

@@ -14,7 +14,7 @@ struct session_header;
 bool session_header_is_awaited(const struct session *s);
 bool session_header_is_to_be_sent(const struct session *s);
 
-/* What the two need, if there is one. 0 or -ENOMEM. */
+/* What the two need, if there is one and it is not there yet. 0 or -ENOMEM. */
 int session_header_open(struct session *s) must_check;
 /* Both sides are connected, or it has ended. */
 void session_header_close(struct session *s);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "session_queue.h"
 
+#include "session_connect.h"
+#include "session_header.h"
 #include "session_target.h"
 
 /*
@@ -85,16 +87,46 @@ void session_queue_end(struct session *s)
 		session_queue_kick(s);
 }
 
+/* The path of a unix socket is its app's, and goes with it. False: the new one has none such. */
+static bool move_listener(struct session *s)
+{
+	const struct app_conf *conf = s->app->conf;
+
+	if (addr_is_ip(&s->listener))
+		return true;
+	for (size_t i = 0; i < conf->n_sockets; i++) {
+		struct addr at = addr_of_unix(conf->sockets[i]);
+
+		if (!addr_equal(&at, &s->listener))
+			continue;
+		s->listener = at;
+		return true;
+	}
+	return false;
+}
+
+/* One that can't, since its listener goes, stays with its generation, as if its app went. */
+static void follow(struct session *s, struct app *now)
+{
+	struct app *was = s->app;
+
+	s->app = now;
+	if ((session_header_is_to_be_sent(s) && session_header_open(s)) || !move_listener(s)) {
+		s->app = was;
+		return;
+	}
+	app_get(now);
+	app_put(was);
+	session_connect_late(s);
+}
+
 void session_queue_follow(struct session_ctx *ctx, struct app *now)
 {
 	list_for_each(e, &ctx->queued) {
 		struct session *s = list_entry(e, struct session, queued_link);
-		struct app *was = s->app;
 
-		if (was == now || was->shared != now->shared)
-			continue;
-		s->app = app_get(now);
-		app_put(was);
+		if (s->app != now && s->app->shared == now->shared)
+			follow(s, now);
 	}
 	waitq_kick(&now->shared->queue);
 }

@@ -145,6 +145,8 @@ var table = []scenario{
 		"the kernel's queues have the length that Backlog says, from the start and after a reload", backlogs, ""},
 	{"reload_serves_who_waits", eachFamily,
 		"a reload that raises a limit or adds a target serves those that wait", reloadOfLimits, ""},
+	{"reload_changes_how_those_begin_who_wait", everywhere,
+		"who waits gets the PROXY header that a reload wants, and keeps his listener, also one that goes", reloadOfTheBeginning, ""},
 	{"idle_flow_is_closed", everywhere,
 		"IdleTimeout ends a quiet connection, by FIN (by RST on the wire), and leaves a busy one", idleTimeout, ""},
 	{"half_close_timeout", everywhere,
