@@ -222,7 +222,7 @@ _Static_assert(POLLOUT == EPOLLOUT && POLLERR == EPOLLERR && POLLHUP == EPOLLHUP
 int health_check_start(struct health_check *c, const struct addr *at,
 		       const struct health_conf *conf)
 {
-	int fd = net_open(at, 0), rc;
+	int fd = net_open(at), rc;
 
 	if (fd < 0)
 		return fd;

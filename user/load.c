@@ -49,7 +49,7 @@ static int conn_open(struct client *cl, struct conn *c)
 	if (cl->conf->kind == LOAD_BULK)
 		e.events = EPOLLOUT;
 	*c = (struct conn){ .started_ns = clock_ns() };
-	c->fd = net_connect(&cl->conf->at, 0);
+	c->fd = net_connect(&cl->conf->at);
 	if (c->fd < 0)
 		return c->fd;
 	return epoll_ctl(cl->epoll_fd, EPOLL_CTL_ADD, c->fd, &e) ? -errno : 0;

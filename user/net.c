@@ -32,14 +32,12 @@ int net_set_keepalive(int fd, uint32_t keepalive_ms)
  * for each connection. SO_OOBINLINE: without it recv() would skip an urgent byte, and a byte would
  * be lost.
  */
-static int set_stream_options(int fd, uint32_t keepalive_ms)
+static int set_stream_options(int fd)
 {
 	int rc = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 
 	if (!rc)
 		rc = set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
-	if (!rc && keepalive_ms)
-		rc = net_set_keepalive(fd, keepalive_ms);
 	return rc;
 }
 
@@ -57,7 +55,9 @@ int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared)
 
 	if (fd < 0)
 		return fd;
-	rc = set_stream_options(fd, keepalive_ms);
+	rc = set_stream_options(fd);
+	if (!rc && keepalive_ms)
+		rc = net_set_keepalive(fd, keepalive_ms);
 	if (!rc && a->sa.sa_family == AF_INET6)
 		rc = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (!rc)
@@ -89,13 +89,13 @@ int net_accept(int listener, struct addr *peer)
 	return fd < 0 ? -errno : fd;
 }
 
-int net_open(const struct addr *a, uint32_t keepalive_ms)
+int net_open(const struct addr *a)
 {
 	int fd = new_socket(a), rc;
 
 	if (fd < 0)
 		return fd;
-	rc = addr_is_ip(a) ? set_stream_options(fd, keepalive_ms) : 0;
+	rc = addr_is_ip(a) ? set_stream_options(fd) : 0;
 	if (!rc)
 		return fd;
 	close(fd);
@@ -162,9 +162,9 @@ int net_start(int fd, const struct addr *a)
 	return connect(fd, &a->sa, addr_len(a)) && errno != EINPROGRESS ? -errno : 0;
 }
 
-int net_connect(const struct addr *a, uint32_t keepalive_ms)
+int net_connect(const struct addr *a)
 {
-	int fd = net_open(a, keepalive_ms), rc;
+	int fd = net_open(a), rc;
 
 	if (fd < 0)
 		return fd;

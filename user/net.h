@@ -23,21 +23,21 @@
  * A bound TCP socket, not yet listening. The first one of an address is bound without SO_REUSEPORT,
  * so that a port which anybody else listens on is found out (EADDRINUSE); it gets the option
  * afterwards, so that the other workers' sockets (`shared`) can join it. keepalive_ms: see
- * net_open(). Returns the fd or -errno.
+ * net_set_keepalive(). Returns the fd or -errno.
  */
 int net_bind(const struct addr *a, uint32_t keepalive_ms, bool shared) must_check;
 /* Listens, or changes the backlog of one that does. 0 or -errno. */
 int net_listen(int fd, uint32_t backlog) must_check;
-/* Of a socket, or of what a listener will accept; 0: none. 0 or -errno. */
+/* Silence before the first probe, of a socket or of what a listener will accept; 0: none. 0 or
+ * -errno. */
 int net_set_keepalive(int fd, uint32_t keepalive_ms) must_check;
 
 /* The next connection in a listener's queue: the fd (which has inherited the listener's options) or
  * -errno. A unix socket's peer is told without its name. */
 int net_accept(int listener, struct addr *peer) must_check;
 
-/* A socket for a connection to `a`: the fd or -errno. keepalive_ms: silence before the first probe,
- * 0 for none. */
-int net_open(const struct addr *a, uint32_t keepalive_ms) must_check;
+/* A socket for a connection to `a`, without keepalive: the fd or -errno. */
+int net_open(const struct addr *a) must_check;
 /*
  * Has a socket that is not connected yet connect from this address, by any port that is free for
  * its destination. transparent: it may be one that this host does not have. 0 or -errno.
@@ -51,7 +51,7 @@ int net_start(int fd, const struct addr *a) must_check;
 /* The kernel's form of a path, or of an abstract name "@name"; returns its length. */
 socklen_t net_unix_address(const char *path, struct sockaddr_un *out);
 /* Both. Returns the fd or -errno. */
-int net_connect(const struct addr *a, uint32_t keepalive_ms) must_check;
+int net_connect(const struct addr *a) must_check;
 
 /* Takes the socket's pending error: 0 or a positive errno. */
 int net_error(int fd);

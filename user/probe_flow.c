@@ -62,7 +62,7 @@ static int socket_in(struct probe_flow *f, int place, const struct addr *a, bool
 	int rc = probe_net_enter(f->net, place), fd = -1;
 
 	if (!rc)
-		fd = listens ? net_bind(a, 0, false) : net_open(a, 0);
+		fd = listens ? net_bind(a, 0, false) : net_open(a);
 	if (fd >= 0 && listens)
 		rc = net_listen(fd, NET_BACKLOG);
 	if (!rc)

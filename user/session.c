@@ -70,11 +70,13 @@ static uint64_t timeout_ns(const struct session *s)
 /* When the timer has something to do, as things stand now. */
 static uint64_t deadline_ns(const struct session *s)
 {
-	uint64_t timeout = timeout_ns(s);
+	const uint64_t dues[] = { s->look_at_ns, s->pump_at_ns, s->keepalive_ns };
+	uint64_t first = timeout_ns(s);
 
-	if (s->look_at_ns)
-		return MIN(s->look_at_ns, timeout);
-	return s->pump_at_ns ? MIN(s->pump_at_ns, timeout) : timeout;
+	for (size_t i = 0; i < ARRAY_SIZE(dues); i++)
+		if (dues[i])
+			first = MIN(first, dues[i]);
+	return first;
 }
 
 /*
@@ -351,6 +353,7 @@ static void start_relaying(struct session *s)
 	free(s->tried);
 	s->tried = NULL;
 	session_header_close(s);
+	session_keep_alive_later(s);
 	update_timer(s);
 	relay_begin(&s->relay);
 	pump(s);
@@ -412,6 +415,7 @@ static void on_timer(struct timer *t)
 
 	if (s->pump_at_ns && s->pump_at_ns <= now && !pump(s))
 		return;
+	session_keep_alive(s);
 	note_activity(s);
 	idle_ns = now > s->active_ns ? now - s->active_ns : 0;
 	if (s->look_at_ns && s->look_at_ns <= now) {

@@ -102,6 +102,7 @@ struct session {
 	uint64_t waited_ns;     /* since then, when it stopped waiting */
 	uint64_t look_at_ns;    /* waits as the first one: when it looks by itself; 0: not */
 	uint64_t pump_at_ns;    /* no edge will tell that it can go on; 0: an edge will */
+	uint64_t keepalive_ns;  /* when the backend's socket gets KeepAlive; 0: has it, or never */
 	uint64_t seen_moved;    /* relay.moved when activity was last looked at */
 	uint64_t counted[2];    /* of each direction's bytes, what its backend's counters have */
 	uint32_t attempts;      /* backends tried */

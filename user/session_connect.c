@@ -7,6 +7,9 @@
 #include "log.h"
 #include "net.h"
 
+/* Until then it would find nobody that TCP itself does not, and most connections are over. */
+#define KEEPALIVE_AFTER_NS NSEC_PER_SEC
+
 /* Once for all that come to know it: repeats are counted by the log. */
 static void log_unusable(const struct session *s, const struct addr *source, int error)
 {
@@ -22,7 +25,7 @@ static void log_unusable(const struct session *s, const struct addr *source, int
 static int connect_from(struct session *s, const struct addr *source, bool transparent)
 {
 	const struct addr *to = &s->endpoint.addr;
-	int fd = net_open(to, s->app->conf->keepalive_ms), rc = 0;
+	int fd = net_open(to), rc = 0;
 
 	if (fd < 0)
 		return fd;
@@ -90,4 +93,22 @@ int session_connect(struct session *s)
 	if (s->app->conf->sources.n)
 		return connect_from_any(s);
 	return connect_from(s, NULL, false);
+}
+
+void session_keep_alive_later(struct session *s)
+{
+	if (s->app->conf->keepalive_ms && !s->relay.side[BACKEND].is_unix)
+		s->keepalive_ns = s->ctx->loop->now_ns + KEEPALIVE_AFTER_NS;
+}
+
+void session_keep_alive(struct session *s)
+{
+	if (!s->keepalive_ns || s->keepalive_ns > s->ctx->loop->now_ns)
+		return;
+	s->keepalive_ns = 0;
+	if (s->relay.joined == &engine_wire) /* its ends probe each other */
+		return;
+	if (net_set_keepalive(s->relay.side[BACKEND].watch.fd, s->app->conf->keepalive_ms))
+		log_warning("app \"%s\": a connection to a target has no KeepAlive: %m",
+			    s->app->conf->name);
 }

@@ -20,4 +20,9 @@ int session_connect(struct session *s) must_check;
  */
 bool session_connect_late(struct session *s);
 
+/* It is connected. KeepAlive costs four system calls, and is for connections that last: it is set
+ * once this one has, by session_keep_alive(), to be called when the timer fires. */
+void session_keep_alive_later(struct session *s);
+void session_keep_alive(struct session *s);
+
 #endif

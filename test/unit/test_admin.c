@@ -581,7 +581,7 @@ static void no_byte_of_a_live_flow_is_missing_or_counted_twice(void **state)
 	assert_int_equal(listener_open(listener, &workers.list[0].listeners, apps.running.list[0]),
 			 0);
 	assert_int_equal(workers_start(&workers), 0);
-	client = net_connect(&at, 0);
+	client = net_connect(&at);
 	assert_true(client >= 0);
 	served = accept_from(backend);
 	assert_int_equal(send(client, "12345", 5, 0), 5);

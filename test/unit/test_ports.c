@@ -127,7 +127,7 @@ static void a_port_that_changes_its_app_keeps_its_sockets_and_their_queues(void 
 	assert_int_equal(go_to(one_app("a", "127.0.0.1", port)), 0);
 	for (size_t i = 0; i < WORKERS; i++)
 		inode[i] = socket_of(0, i);
-	client = net_connect(&ports.list[0].at, 0);
+	client = net_connect(&ports.list[0].at);
 	assert_true(client >= 0);
 	assert_int_equal(poll(&(struct pollfd){ client, POLLOUT, 0 }, 1, 10000), 1);
 	committed = 0;
