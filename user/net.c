@@ -145,6 +145,11 @@ socklen_t net_unix_address(const char *path, struct sockaddr_un *out)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
+int net_set_quick_ack(int fd, bool on)
+{
+	return set_option(fd, IPPROTO_TCP, TCP_QUICKACK, on);
+}
+
 static int start_unix(int fd, const char *path)
 {
 	struct sockaddr_un to;

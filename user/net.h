@@ -45,6 +45,12 @@ int net_open(const struct addr *a) must_check;
 int net_bind_source(int fd, const struct addr *a, bool transparent) must_check;
 /* May this process do the latter? 0 or -errno. */
 int net_try_transparent(void) must_check;
+/*
+ * Of a socket that is about to connect: off, and its handshake's last ACK waits, for up to 200 ms,
+ * to go with the first bytes. On, once it is connected: the ACK goes now if it still waits, and
+ * later ones are not held back any more. 0 or -errno.
+ */
+int net_set_quick_ack(int fd, bool on) must_check;
 /* Starts to connect: 0, whether it is established already (a rarity) or will tell by EPOLLOUT, or
  * -errno when it failed at once; -EBUSY: a unix socket's backlog is full. */
 int net_start(int fd, const struct addr *a) must_check;

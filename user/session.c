@@ -356,7 +356,8 @@ static void start_relaying(struct session *s)
 	session_keep_alive_later(s);
 	update_timer(s);
 	relay_begin(&s->relay);
-	pump(s);
+	if (pump(s))
+		session_ack(s);
 }
 
 static void on_pump_again(struct work *w)

@@ -110,6 +110,7 @@ struct session {
 	int connect_error;      /* of the last attempt that failed: a positive errno, or 0 */
 	bool counts_in_app;     /* in app->shared->active */
 	bool counts_at_backend; /* in backend->active */
+	bool ack_waits;         /* of the handshake with the backend: see net_set_quick_ack() */
 	enum session_state state;
 };
 

@@ -21,6 +21,13 @@ static void log_unusable(const struct session *s, const struct addr *source, int
 		    s->app->conf->name, text, strerror(error));
 }
 
+/* Nothing may wait for the socket's own first bytes if others are to be sent in its place: by the
+ * wire, or around it. */
+static bool may_hold_ack(const struct session *s)
+{
+	return !s->relay.side[BACKEND].is_unix && !s->relay.joiner && !s->relay.may_bypass;
+}
+
 /* From one address; NULL: as the kernel chooses. The fd or -errno. */
 static int connect_from(struct session *s, const struct addr *source, bool transparent)
 {
@@ -37,6 +44,7 @@ static int connect_from(struct session *s, const struct addr *source, bool trans
 	}
 	if (!rc) {
 		relay_prepare(&s->relay, fd);
+		s->ack_waits = may_hold_ack(s) && !net_set_quick_ack(fd, false);
 		rc = net_start(fd, to);
 	}
 	if (!rc)
@@ -93,6 +101,16 @@ int session_connect(struct session *s)
 	if (s->app->conf->sources.n)
 		return connect_from_any(s);
 	return connect_from(s, NULL, false);
+}
+
+void session_ack(struct session *s)
+{
+	if (!s->ack_waits)
+		return;
+	s->ack_waits = false;
+	if (net_set_quick_ack(s->relay.side[BACKEND].watch.fd, true))
+		log_warning("app \"%s\": a connection to a target is slow to acknowledge: %m",
+			    s->app->conf->name);
 }
 
 void session_keep_alive_later(struct session *s)

@@ -20,6 +20,12 @@ int session_connect(struct session *s) must_check;
  */
 bool session_connect_late(struct session *s);
 
+/*
+ * Its first bytes are on their way to the backend, or there are none yet. Most clients have sent
+ * some by the time their backend answers, and a packet is saved.
+ */
+void session_ack(struct session *s);
+
 /* It is connected. KeepAlive costs four system calls, and is for connections that last: it is set
  * once this one has, by session_keep_alive(), to be called when the timer fires. */
 void session_keep_alive_later(struct session *s);
