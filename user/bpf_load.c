@@ -138,3 +138,15 @@ int bpf_load_counters(int map_fd, uint32_t n, uint64_t *out)
 	free(values);
 	return rc;
 }
+
+size_t bpf_load_count_keys(int map_fd)
+{
+	uint64_t key, next;
+	size_t n = 0;
+
+	for (int rc = bpf_map_get_next_key(map_fd, NULL, &next); !rc; n++) {
+		key = next;
+		rc = bpf_map_get_next_key(map_fd, &key, &next);
+	}
+	return n;
+}

@@ -30,5 +30,7 @@ int bpf_load_folder(const char *path) must_check;
 uint64_t bpf_load_memory(const struct bpf_object *object);
 /* The entries of a per-CPU array of n 64-bit numbers, each summed over all CPUs. 0 or -errno. */
 int bpf_load_counters(int map_fd, uint32_t n, uint64_t *out) must_check;
+/* How many entries a hash with 64-bit keys has, or had a moment ago. */
+size_t bpf_load_count_keys(int map_fd);
 
 #endif

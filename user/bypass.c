@@ -255,15 +255,7 @@ int bypass_counters(const struct bypass *b, uint64_t out[N_BYPASS_COUNTERS])
 
 size_t bypass_ends(const struct bypass *b)
 {
-	int fd = bpf_map__fd(b->skeleton->maps.bypass_ends);
-	uint64_t key, next;
-	size_t n = 0;
-
-	for (int rc = bpf_map_get_next_key(fd, NULL, &next); !rc; n++) {
-		key = next;
-		rc = bpf_map_get_next_key(fd, &key, &next);
-	}
-	return n;
+	return bpf_load_count_keys(bpf_map__fd(b->skeleton->maps.bypass_ends));
 }
 
 /* --- whose connections ------------------------------------------------------------------------- */

@@ -65,23 +65,6 @@ static void fail(struct health_check *c, int error)
 	end(c, result_of(error), error);
 }
 
-/* Is it this host that can't, whatever the address? */
-static bool is_local_shortage(int error)
-{
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-	case ENOBUFS:
-	case ENOSPC: /* epoll's limit of watches */
-	case EADDRNOTAVAIL:
-	case EAGAIN:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* --- the conversation ------------------------------------------------------------------------ */
 
 /* A new socket always has room for all of it. False: it has ended. */
@@ -231,7 +214,7 @@ int health_check_start(struct health_check *c, const struct addr *at,
 	c->n_sent = c->n_answer = c->matched = 0;
 	c->header_sent = false;
 	rc = net_start(fd, at);
-	if (rc && !is_local_shortage(-rc)) {
+	if (rc && !net_is_shortage(-rc)) {
 		struct check_outcome o = { result_of(-rc), -rc, clock_ns() - c->began_ns };
 
 		close(fd);

@@ -188,6 +188,22 @@ int net_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) ? errno : error;
 }
 
+bool net_is_shortage(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+	case ENOSPC:        /* epoll's limit of watches */
+	case EADDRNOTAVAIL: /* no local port is left for this destination */
+	case EAGAIN:        /* the same, from the routing cache */
+		return true;
+	default:
+		return false;
+	}
+}
+
 void net_reset(int fd)
 {
 	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };

@@ -61,6 +61,8 @@ int net_connect(const struct addr *a) must_check;
 
 /* Takes the socket's pending error: 0 or a positive errno. */
 int net_error(int fd);
+/* A connect has failed: is it this host that can't, whatever the peer? */
+bool net_is_shortage(int error);
 
 /* Closes with a RST instead of a FIN: the peer must not take what it has got for the whole. */
 void net_reset(int fd);

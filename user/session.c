@@ -96,25 +96,9 @@ static void update_timer(struct session *s)
 
 static void start_relaying(struct session *s);
 
-/* Is it this host that can't, whatever the backend? */
-static bool is_local_shortage(int error)
-{
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-	case ENOBUFS:
-	case EADDRNOTAVAIL: /* no local port is left for this destination */
-	case EAGAIN:        /* the same, from the routing cache */
-		return true;
-	default:
-		return false;
-	}
-}
-
 static enum close_reason connect_failure_reason(const struct session *s)
 {
-	if (is_local_shortage(s->connect_error))
+	if (net_is_shortage(s->connect_error))
 		return CLOSE_NO_RESOURCES;
 	if (session_target_none_enabled(s))
 		return CLOSE_NO_ENABLED_BACKEND;
@@ -151,7 +135,7 @@ static void connect_next(struct session *s)
 			s->connect_error = EPFNOSUPPORT;
 			continue;
 		}
-		if (fd < 0 && is_local_shortage(-fd)) {
+		if (fd < 0 && net_is_shortage(-fd)) {
 			s->connect_error = -fd;
 			break;
 		}

@@ -217,15 +217,7 @@ int sockmap_counters(const struct sockmap *m, uint64_t out[N_SHUNT_COUNTERS])
 
 size_t sockmap_entries(const struct sockmap *m)
 {
-	int fd = bpf_map__fd(m->skeleton->maps.slots);
-	uint64_t key, next;
-	size_t n = 0;
-
-	for (int rc = bpf_map_get_next_key(fd, NULL, &next); !rc; n++) {
-		key = next;
-		rc = bpf_map_get_next_key(fd, &key, &next);
-	}
-	return n;
+	return bpf_load_count_keys(bpf_map__fd(m->skeleton->maps.slots));
 }
 
 /* --- slots ----------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "cases.h"
 #include "engine_bypass.h"
 #include "trial.h"
 
@@ -35,16 +36,6 @@ struct bench {
 	uint64_t rng;
 	size_t sent[2], received[2];
 };
-
-static char skip_reason[256];
-
-#define NEED_BPF()                                                                                 \
-	do {                                                                                       \
-		if (skip_reason[0]) {                                                              \
-			print_message("skipped: %s\n", skip_reason);                               \
-			skip();                                                                    \
-		}                                                                                  \
-	} while (0)
 
 static inline uint8_t byte_at(int stream, size_t offset)
 {

@@ -16,7 +16,7 @@ static void bytes_are_exact(void **state)
 	const struct variant *v = *state;
 	struct bench b;
 
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, v->cap, v->family);
 	exchange(&b, 8 * MIB);
 	relay_refresh(&b.trial.relay);
@@ -36,7 +36,7 @@ static void the_proxy_is_not_woken(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	turn(&b, 0);
 	for (int k = 0; k < 100; k++) {
@@ -61,7 +61,7 @@ static void bytes_on_their_way_are_not_overtaken(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	bypass_switch(&b.trial.relay, true);
 	expect_through(&b, 0, 1000, BYPASS_OFF);
@@ -85,7 +85,7 @@ static void switching_off_keeps_the_order(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	for (int k = 0; k < 200; k++) {
 		bypass_switch(&b.trial.relay, k % 3 == 0);
@@ -121,7 +121,7 @@ static void a_stopped_reader_is_bounded(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int from = 0; from < 2; from++) {
 		bench_open(&b, MIB, AF_INET);
 		fill(&b, from, CHUNK_MAX);
@@ -145,7 +145,7 @@ static void small_messages_are_bounded(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, 64 * KIB, AF_INET);
 	for (int k = 0; k < 5000; k++)
 		end_send(&b, 0, 1);
@@ -162,7 +162,7 @@ static void an_end_comes_after_the_last_byte(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int first = 0; first < 2; first++) {
 		bench_open(&b, MIB, AF_INET6);
 		expect_around(&b, first, 200000);
@@ -188,7 +188,7 @@ static void unread_bytes_outlive_both_fins(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	expect_around(&b, 0, 100000);
 	expect_around(&b, 1, 70000);
@@ -225,7 +225,7 @@ static void a_reset_is_seen(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int i = 0; i < 2; i++) {
 		bench_open(&b, MIB, AF_INET);
 		expect_around(&b, i, 1000);
@@ -243,7 +243,7 @@ static void closing_with_unread_bytes_is_a_reset(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int i = 0; i < 2; i++) {
 		bench_open(&b, MIB, AF_INET);
 		expect_around(&b, !i, 1000);
@@ -269,7 +269,7 @@ static void peeking_does_not_consume(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	expect_around(&b, 0, 1000);
 	expect_around(&b, 0, 2000);
@@ -295,7 +295,7 @@ static void ends_that_need_tcp_have_it(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	expect_around(&b, 0, 1000);
 	receive_all(&b, 1);
@@ -316,7 +316,7 @@ static void a_relay_that_leaves_parts_its_ends(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	expect_around(&b, 0, 1000);
 	bypass_leave(&b.trial.relay);
@@ -333,7 +333,7 @@ static void the_table_may_be_full(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	conf = b.conf;
 	conf.host = &b.trial;

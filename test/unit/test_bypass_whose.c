@@ -118,7 +118,7 @@ static void families_may_differ(void **state)
 	struct four f;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		four_open(&f, families[i], &backend); /* S has ::ffff:127.0.0.1, and B 127.0.0.1 */
 		four_connect(&f, &backend);
@@ -139,7 +139,7 @@ static void the_backend_may_be_known_last(void **state)
 	struct four f;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	four_open(&f, AF_INET, &backend);
 	assert_int_equal(setsockopt(f.listener[1], IPPROTO_TCP, TCP_DEFER_ACCEPT, &patience_s,
 				    sizeof(patience_s)),
@@ -165,7 +165,7 @@ static void a_flow_needs_a_local_client(void **state)
 	int other;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	four_open(&f, AF_INET, &backend);
 	four_connect(&f, &backend);
 	other = listen_at(AF_INET, 0, &elsewhere); /* a listener that nobody was told of */
@@ -187,7 +187,7 @@ static void strangers_are_left_alone(void **state)
 	struct four f;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	four_open(&f, AF_INET, &backend);
 	assert_int_equal(bypass_ends(f.bypass), 1);
 	other = listen_at(AF_INET, 0, &elsewhere);
@@ -236,7 +236,7 @@ static void the_same_port_elsewhere_is_another(void **state)
 	pid_t pid;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	four_open(&f, AF_INET, &backend);
 	assert_int_equal(getsockname(f.listener[0], &proxy.sa, &len), 0);
 	pid = fork();
@@ -299,7 +299,7 @@ static void a_dead_process_leaves_nothing_attached(void **state)
 	pid_t pid;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	if (!make_cgroup(cgroup))
 		skip();
 	assert_int_equal(pipe(ready), 0);
@@ -347,7 +347,7 @@ static void a_cgroup_must_be_one(void **state)
 	char why[256];
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	assert_int_equal(bypass_open(&conf, &b, why, sizeof(why)), -ENOENT);
 	assert_non_null(strstr(why, "/no/such/group"));
 	assert_null(b);
