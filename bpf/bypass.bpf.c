@@ -53,7 +53,7 @@ struct end {
 	__u32 sent0;  /* write_seq at its establishment */
 	__u32 got0;   /* rcv_nxt then */
 	__u32 slot;   /* of its direction; SLOT_NONE: not paired */
-	__u32 reserved;
+	__u32 ended;  /* it has shut its sending half */
 };
 
 /* cookie -> socket of a local client or backend. Written by bypass_watch; a socket leaves it by
@@ -139,27 +139,69 @@ static __always_inline struct bypass_direction *direction(__u32 slot)
 	return bpf_map_lookup_elem(&bypass_directions, &slot);
 }
 
+/* The kernel's: plain loads from an address that may be nobody's any more, where they read as 0. */
+extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym;
+
+static __always_inline const struct tcp_sock *tcp_sock_at(__u64 address)
+{
+	return bpf_rdonly_cast((void *)address, bpf_core_type_id_kernel(struct tcp_sock));
+}
+
+static __always_inline __u64 cookie_of(const struct tcp_sock *tp)
+{
+	return READ_ONCE(tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter);
+}
+
+static __always_inline __u64 psock_of(const struct tcp_sock *tp)
+{
+	return (__u64)tp->inet_conn.icsk_inet.sk.sk_user_data & SK_USER_DATA_MASK;
+}
+
+/* Bytes redirected to a socket and not read. */
+static __always_inline __u32 unread_in(__u64 psock)
+{
+	const struct sk_psock *p =
+		bpf_rdonly_cast((void *)psock, bpf_core_type_id_kernel(struct sk_psock));
+
+	return READ_ONCE(p->msg_tot_len);
+}
+
 /* --- pairing --------------------------------------------------------------------------------- */
 
-/* What `from` sends is for `to`. The owner comes last: without it the rest is not looked at. */
-static __always_inline bool enter(__u32 slot, struct end *from, const struct end *to)
+/* What `from` sends is for `to`. No send looks at it before it has an owner. */
+static __always_inline void describe(struct bypass_direction *d, const struct end *from,
+				     const struct end *to)
 {
-	struct bypass_direction *d = direction(slot);
-
-	if (!d)
-		return false;
 	d->receiver = to->cookie;
 	d->sock = to->sock;
 	d->sent0 = from->sent0;
 	d->got0 = to->got0;
-	__sync_lock_test_and_set(&d->owner, from->cookie);
-	WRITE_ONCE(from->slot, slot);
+}
+
+/*
+ * An end that has ended its sending must not be redirected to (leave_half_closed()): it says so and
+ * then looks for its slot, and here the slots are said before that is looked at.
+ */
+static __always_inline bool join(__u32 flow, struct end *c, struct end *s)
+{
+	struct bypass_direction *up = direction(2 * flow), *down = direction(2 * flow + 1);
+
+	if (!up || !down)
+		return false;
+	describe(up, c, s);
+	describe(down, s, c);
+	__sync_lock_test_and_set(&c->slot, 2 * flow);
+	__sync_lock_test_and_set(&s->slot, 2 * flow + 1);
+	if (READ_ONCE(c->ended) || READ_ONCE(s->ended))
+		return false;
+	__sync_lock_test_and_set(&up->owner, c->cookie);
+	__sync_lock_test_and_set(&down->owner, s->cookie);
 	return true;
 }
 
 /* Done by whoever learns last who the four are, or by two at once, which does no harm. */
-static __always_inline bool complete(struct bypass_own *a, const struct bypass_own *b,
-				     __u64 b_cookie)
+static __always_inline enum bypass_pairing complete(struct bypass_own *a,
+						    const struct bypass_own *b, __u64 b_cookie)
 {
 	__u64 c_cookie = READ_ONCE(a->peer), s_cookie = READ_ONCE(b->peer);
 	struct end *c = bpf_map_lookup_elem(&bypass_ends, &c_cookie);
@@ -168,11 +210,11 @@ static __always_inline bool complete(struct bypass_own *a, const struct bypass_o
 
 	if (!c || !s || c->cookie != c_cookie || s->cookie != s_cookie || s->proxy != b_cookie ||
 	    __sync_fetch_and_add(&a->other, 0) != b_cookie)
-		return false;
-	if (!enter(2 * flow, c, s) || !enter(2 * flow + 1, s, c))
-		return false;
+		return BYPASS_BACKEND_UNKNOWN;
+	if (!join(flow, c, s))
+		return BYPASS_END_ENDED;
 	count(BYPASS_FLOWS_PAIRED);
-	return true;
+	return BYPASS_PAIRED;
 }
 
 SEC("syscall")
@@ -192,8 +234,8 @@ int bypass_pair(struct bypass_request *r)
 	/* Before the look at the peer: who enters it looks here afterwards. */
 	__sync_lock_test_and_set(&a->other, cookies[1]);
 	__sync_lock_test_and_set(&b->other, cookies[0]);
-	if (READ_ONCE(b->peer) && complete(a, b, cookies[1]))
-		r->result = BYPASS_PAIRED;
+	if (READ_ONCE(b->peer))
+		r->result = complete(a, b, cookies[1]);
 	return 0;
 }
 
@@ -368,6 +410,69 @@ static __always_inline void note_unread(struct bpf_sock_ops *ctx, const struct e
 		d->cut = 1;
 }
 
+/* Is the receiver of this direction sending, or in another call that takes its lock? */
+static __always_inline bool is_sending(const struct bypass_direction *d)
+{
+	const struct tcp_sock *tp = tcp_sock_at(d->sock);
+	bool owned = READ_ONCE(tp->inet_conn.icsk_inet.sk.sk_lock.owned);
+
+	return owned && cookie_of(tp) == d->receiver;
+}
+
+static __always_inline int is_pending(const struct timer_list *t)
+{
+	return t->entry.pprev ? 1 : 0;
+}
+
+/* Is there something redirected to this socket, in its queue or on its way? */
+static __always_inline bool may_have_more(const struct tcp_sock *tp)
+{
+	const struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	int refs = READ_ONCE(sk->__sk_common.skc_refcnt.refs.counter);
+
+	return refs > 2 + is_pending(&sk->sk_timer) +
+			       is_pending(&tp->inet_conn.icsk_retransmit_timer) +
+			       is_pending(&tp->inet_conn.icsk_delack_timer) ||
+	       unread_in(psock_of(tp));
+}
+
+/*
+ * The socket of an end is shut for sending, and stays open for receiving: it leaves the map of
+ * sockets, so that its recvmsg() is TCP's own again. The map's returns EAGAIN, from a blocking
+ * socket, too, when it is woken for nothing, as by the acknowledgement of the FIN.
+ *
+ * With the map goes what is queued in the sk_psock, so nothing may be there, and nothing on its
+ * way. Who sends to this end sees `ended`, with its own lock held, or has begun before: then it
+ * still holds that lock, or else a reference to this socket, until the bytes are in the queue.
+ * Apart from those, there is one reference of the file's, one of the sk_psock's and one of each
+ * timer that runs. If it can't be told, all stays as it was.
+ */
+static __always_inline void leave_half_closed(struct bpf_sock_ops *ctx, struct end *e)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+	struct bypass_direction *own, *d;
+	__u64 cookie = e->cookie;
+	__u32 slot;
+
+	if (!tp || !tp->inet_conn.icsk_inet.sk.sk_user_data)
+		return;
+	__sync_lock_test_and_set(&e->ended, 1);
+	slot = READ_ONCE(e->slot);
+	if (slot != SLOT_NONE) {
+		own = direction(slot);
+		d = direction(slot ^ 1);
+		if (!own || !d || d->receiver != cookie)
+			return;
+		__sync_lock_test_and_set(&d->ended, 1);
+		if (is_sending(own) || may_have_more(tp))
+			return;
+		d->psock = 0;
+	}
+	if (!bpf_map_delete_elem(&bypass_sockets, &cookie))
+		count(BYPASS_ENDS_LEFT);
+}
+
 static __always_inline void on_state(struct bpf_sock_ops *ctx)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
@@ -375,6 +480,8 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx)
 
 	if (e && e->slot != SLOT_NONE)
 		note_unread(ctx, e);
+	if (e && ctx->args[1] == BPF_TCP_FIN_WAIT1)
+		leave_half_closed(ctx, e);
 	if (ctx->args[1] != BPF_TCP_CLOSE)
 		return;
 	bpf_map_delete_elem(&bypass_ends, &cookie);
@@ -405,9 +512,6 @@ int bypass_watch(struct bpf_sock_ops *ctx)
 
 /* --- sending ----------------------------------------------------------------------------------- */
 
-/* The kernel's: plain loads from an address that may be nobody's any more, where they read as 0. */
-extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym;
-
 /* What there is to know of a receiver, read by its address, without its lock. */
 struct receiver {
 	__u32 rcv_nxt, copied_seq;
@@ -416,25 +520,17 @@ struct receiver {
 	bool is_fit;
 };
 
-static __always_inline __u64 cookie_of(const struct tcp_sock *tp)
-{
-	return READ_ONCE(tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter);
-}
-
 /* False: the socket that had this address is gone. */
 static __always_inline bool read_receiver(const struct bypass_direction *d, struct receiver *r)
 {
-	const struct tcp_sock *tp =
-		bpf_rdonly_cast((void *)d->sock, bpf_core_type_id_kernel(struct tcp_sock));
-	const struct sk_psock *psock;
+	const struct tcp_sock *tp = tcp_sock_at(d->sock);
 
 	if (cookie_of(tp) != d->receiver)
 		return false;
 	r->rcv_nxt = READ_ONCE(tp->rcv_nxt);
 	r->copied_seq = READ_ONCE(tp->copied_seq);
-	r->psock = (__u64)tp->inet_conn.icsk_inet.sk.sk_user_data & SK_USER_DATA_MASK;
-	psock = bpf_rdonly_cast((void *)r->psock, bpf_core_type_id_kernel(struct sk_psock));
-	r->unread = READ_ONCE(psock->msg_tot_len);
+	r->psock = psock_of(tp);
+	r->unread = unread_in(r->psock);
 	r->is_fit = tp->inet_conn.icsk_inet.sk.sk_rcvlowat <= 1 && !tp->inet_conn.icsk_ulp_ops;
 	return cookie_of(tp) == d->receiver && r->psock;
 }
@@ -509,6 +605,8 @@ int bypass_send(struct sk_msg_md *msg)
 	 * both. */
 	if (__sync_fetch_and_add(&d->owner, 0) != cookie)
 		return SK_PASS;
+	if (READ_ONCE(d->ended)) /* see leave_half_closed() */
+		mode = BYPASS_ENDED;
 	/* Not found, it says SK_DROP, and nothing has changed. */
 	if (mode == BYPASS_REDIRECTED &&
 	    bpf_msg_redirect_hash(msg, &bypass_sockets, &receiver, BPF_F_INGRESS) != SK_PASS)

@@ -34,6 +34,7 @@ enum bypass_mode {
 	BYPASS_OFF,     /* userspace said so */
 	BYPASS_UNFIT,   /* an end uses MSG_ZEROCOPY, SO_RCVLOWAT or a ULP such as TLS */
 	BYPASS_GONE,    /* the receiver is closed */
+	BYPASS_ENDED,   /* the receiver has ended its own sending, and left the map */
 	N_BYPASS_MODES
 };
 
@@ -50,7 +51,8 @@ struct bypass_direction {
 	__u32 sent0;    /* the sender's write_seq when its connection was established */
 	__u32 got0;     /* the receiver's rcv_nxt then */
 	__u32 off;      /* userspace: everything goes to the proxy */
-	__u32 reserved[7];
+	__u32 ended;    /* the receiver has shut its sending half: likewise, from now on */
+	__u32 reserved[6];
 
 	__u64 bytes;      /* redirected */
 	__u64 messages;   /* redirected */
@@ -82,6 +84,7 @@ enum bypass_pairing {
 	BYPASS_PAIRED,
 	BYPASS_BACKEND_UNKNOWN, /* S is not on this host, or about to be established: then it pairs
 				   them */
+	BYPASS_END_ENDED,       /* C or S has ended its sending already */
 	BYPASS_CLIENT_UNKNOWN,  /* C is not on this host, or not in the cgroup */
 };
 
@@ -91,6 +94,7 @@ enum bypass_counter {
 	BYPASS_MESSAGES,                   /* + enum bypass_mode */
 	BYPASS_ENDS_SEEN = N_BYPASS_MODES, /* sockets of local clients and backends */
 	BYPASS_ENDS_REFUSED, /* that the maps had no room for, or the kernel refused */
+	BYPASS_ENDS_LEFT,    /* that went on without, after they had ended their sending */
 	BYPASS_FLOWS_PAIRED,
 	N_BYPASS_COUNTERS
 };

@@ -78,6 +78,7 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 		("not bypassed: an end uses MSG_ZEROCOPY, SO_RCVLOWAT or TLS in the "
 		 "kernel"),
 	[ENGINE_BYPASS_GONE] = "not bypassed: the receiver has closed",
+	[ENGINE_BYPASS_ENDED] = "not bypassed: one of its ends has ended its own direction",
 	[ENGINE_BYPASS_HEADER] = "not bypassed: it has begun with a PROXY header",
 };
 

@@ -114,6 +114,8 @@ void bypass_begin(struct relay *r)
 	pairing = bypass_pair(s->bypass, flow_of(s, j), j->own);
 	if (pairing == BYPASS_CLIENT_UNKNOWN)
 		give_up(r, ENGINE_BYPASS_CLIENT_REMOTE);
+	else if (pairing == BYPASS_END_ENDED)
+		give_up(r, ENGINE_BYPASS_ENDED);
 }
 
 /* --- while it is paired ------------------------------------------------------------------------ */
@@ -186,7 +188,7 @@ struct relay_way relay_way(const struct relay *r, int from)
 		[BYPASS_SILENT] = ENGINE_BYPASSED,         [BYPASS_REDIRECTED] = ENGINE_BYPASSED,
 		[BYPASS_NOT_DRY] = ENGINE_BYPASS_NOT_DRY,  [BYPASS_FULL] = ENGINE_BYPASS_FULL,
 		[BYPASS_OFF] = ENGINE_BYPASS_SWITCHED_OFF, [BYPASS_UNFIT] = ENGINE_BYPASS_UNFIT,
-		[BYPASS_GONE] = ENGINE_BYPASS_GONE,
+		[BYPASS_GONE] = ENGINE_BYPASS_GONE,        [BYPASS_ENDED] = ENGINE_BYPASS_ENDED,
 	};
 	const struct bypass_direction *d = relay_bypass_direction(r, from);
 	struct relay_way way = { r->dir[from].engine, r->dir[from].reason };

@@ -158,6 +158,28 @@ static void the_backend_may_be_known_last(void **state)
 	four_close(&f);
 }
 
+/* See test_bypass_ended.c: such an end is redirected to no more. */
+static void who_has_ended_is_not_joined(void **state)
+{
+	struct addr backend;
+	char text[8] = "";
+	struct four f;
+
+	(void)state;
+	NEED_BPF();
+	for (int ends = 0; ends < 2; ends++) {
+		four_open(&f, AF_INET, &backend);
+		four_connect(&f, &backend);
+		f.s = accept(f.listener[1], NULL, NULL);
+		assert_int_equal(shutdown(ends == 0 ? f.c : f.s, SHUT_WR), 0);
+		assert_int_equal(bypass_pair(f.bypass, FLOW, f.own), BYPASS_END_ENDED);
+		/* Its bytes and the other's take the ordinary way. */
+		assert_int_equal(send(ends == 0 ? f.s : f.c, "one", 3, 0), 3);
+		assert_int_equal(recv(ends == 0 ? f.b : f.a, text, sizeof(text), 0), 3);
+		four_close(&f);
+	}
+}
+
 static void a_flow_needs_a_local_client(void **state)
 {
 	struct addr backend, elsewhere;
@@ -365,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(families_may_differ),
 		cmocka_unit_test(the_backend_may_be_known_last),
+		cmocka_unit_test(who_has_ended_is_not_joined),
 		cmocka_unit_test(a_flow_needs_a_local_client),
 		cmocka_unit_test(strangers_are_left_alone),
 		cmocka_unit_test(the_same_port_elsewhere_is_another),
