@@ -56,7 +56,7 @@ static void read_list(struct reader *r, const struct key *key, const struct json
 void read_ranges(struct reader *r, const struct key *key, const struct json *v, void *field)
 {
 	static const struct element_kind kind = {
-		"range",
+		"TrustedFrom range",
 		"an address or a network such as \"192.0.2.1\", \"10.0.0.0/8\" or \"2001:db8::/32\", "
 		"with zeros after its prefix",
 		addr_range_parse,

@@ -50,6 +50,8 @@ static void set_target(struct reader *r, const char *what, const struct json *v,
 		return;
 	}
 	if (host_port_parse(v->item->valuestring, &t->at, &why)) {
+		if (!strncmp(v->item->valuestring, ADDR_UNIX_PREFIX, strlen(ADDR_UNIX_PREFIX)))
+			why = "write \"unix:/path\" or \"unix:@name\"";
 		reader_fail(r, v->at, "%s %s: %s", what, quoted(shown, v->item->valuestring), why);
 		return;
 	}
