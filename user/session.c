@@ -228,6 +228,7 @@ static void admit(struct session *s)
 {
 	enum close_reason refused;
 
+	list_del(&s->waiting_link);
 	if (session_source_admit(s, &refused))
 		connect_next(s);
 	else
@@ -255,6 +256,7 @@ static void await_header(struct session *s)
 		return;
 	}
 	session_set_state(s, SESSION_HEADER);
+	list_append(&s->ctx->waiting, &s->waiting_link);
 	update_timer(s);
 }
 
@@ -534,7 +536,7 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 	timer_init(&s->timer, on_timer);
 	work_init(&s->pump, on_pump_again);
 	work_init(&s->destroy, on_destroy);
-	list_init(&s->queued_link);
+	list_init(&s->waiting_link);
 	waiter_init(&s->waiter, &ctx->desk, on_turn);
 	list_push(&ctx->sessions, &s->link);
 	ctx->n_sessions++;

@@ -57,7 +57,7 @@ struct session_ctx {
 	uint64_t rng;
 	bool access_log;
 	struct list sessions;
-	struct list queued; /* those of them that wait */
+	struct list waiting; /* those of them that wait for a header or a place */
 	struct waitq_desk desk;
 	size_t n_sessions;
 	/* Called when a session has given its fds back: somebody may be waiting for them to accept.
@@ -86,7 +86,7 @@ struct session {
 	struct app *app;         /* a reference, which also keeps the backend */
 	struct backend *backend; /* the last one picked; NULL until then */
 	struct list link;
-	struct list queued_link;
+	struct list waiting_link;
 	struct source *source; /* it counts there; NULL: nowhere */
 	struct waiter waiter;  /* in the app's queue */
 	struct timer timer;

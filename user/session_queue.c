@@ -51,7 +51,7 @@ bool session_queue_wait(struct session *s, enum close_reason *refused)
 		*refused = max ? CLOSE_QUEUE_FULL : CLOSE_MAX_CONNECTIONS;
 		return false;
 	}
-	list_append(&s->ctx->queued, &s->queued_link);
+	list_append(&s->ctx->waiting, &s->waiting_link);
 	if (!s->queued_ns)
 		s->queued_ns = now_ns;
 	/* If it comes from a target that failed, it has given a place back. */
@@ -63,7 +63,7 @@ static void stop_waiting(struct session *s)
 {
 	if (s->waiter.queue)
 		s->waited_ns = s->ctx->loop->now_ns - s->queued_ns;
-	list_del(&s->queued_link);
+	list_del(&s->waiting_link);
 	waitq_leave(&s->waiter);
 	s->look_at_ns = 0;
 }
@@ -122,8 +122,8 @@ static void follow(struct session *s, struct app *now)
 
 void session_queue_follow(struct session_ctx *ctx, struct app *now)
 {
-	list_for_each(e, &ctx->queued) {
-		struct session *s = list_entry(e, struct session, queued_link);
+	list_for_each(e, &ctx->waiting) {
+		struct session *s = list_entry(e, struct session, waiting_link);
 
 		if (s->app != now && s->app->shared == now->shared)
 			follow(s, now);

@@ -28,8 +28,8 @@ void session_queue_end(struct session *s);
 /* A place may have come free. */
 void session_queue_kick(struct session *s);
 
-/* On its worker's thread: those that wait do so for the app's new generation, its limits and its
- * targets. */
+/* On its worker's thread: those that wait, for a header or a place, do so for the app's new
+ * generation, its limits and its targets. */
 void session_queue_follow(struct session_ctx *ctx, struct app *now);
 
 #endif

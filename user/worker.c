@@ -93,7 +93,7 @@ int worker_init(struct worker *w, const struct worker_conf *conf)
 		.on_cut = on_cut,
 	};
 	list_init(&w->sessions.sessions);
-	list_init(&w->sessions.queued);
+	list_init(&w->sessions.waiting);
 	listener_set_init(&w->listeners, &w->sessions);
 	rc = loop_init(&w->loop);
 	if (rc)

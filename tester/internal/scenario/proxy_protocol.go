@@ -93,6 +93,29 @@ func headerAccepted(e *env) {
 	e.Sawf("headers of %d to %d bytes", len(v1), len(long))
 }
 
+// headerAfterReload has a client say who it is after its target has left the configuration.
+func headerAfterReload(e *env) {
+	e.offWire = true
+	e.serveAdmin()
+	targets := e.backends(2, flow.Hold)
+	e.start(app(front, targets[:1], e.accepts(nil)))
+	claim := claims[e.family]
+	header := flow.ProxyV1(claim.From, claim.To)
+	c := e.begin(front, header[:10])
+	e.Until("the daemon waits for its header", func() bool {
+		rows := e.shunt("flows")
+		return len(rows) == 1 && rows[0].State == "header"
+	})
+	e.reload(app(front, targets[1:], e.accepts(nil)))
+	e.Must(c.SendBefore(header[10:]))
+	b := e.meet(c)
+	if b.Name != targets[1] {
+		e.Failf("it is at %s, which has been removed", b.Name)
+	}
+	e.carry(c, b, 1000, flow.Steady)
+	e.endOf(claim.From, "done")
+}
+
 func headerRefused(e *env) {
 	e.offWire = true
 	const timeout = 300 * time.Millisecond

@@ -206,6 +206,8 @@ var table = []scenario{
 	// Who the client is.
 	{"proxy_header_names_the_client", everywhere,
 		"a PROXY header of either version, in pieces, with TLVs, is taken; what follows it arrives exact", headerAccepted, ""},
+	{"proxy_header_may_come_after_a_reload", eachFamily,
+		"a client whose header is awaited while a reload replaces the target goes to the new one", headerAfterReload, ""},
 	{"wrong_proxy_header_is_refused", eachFamily,
 		"missing, malformed, cut off, late, or from a stranger: a RST, with the reason, and no backend is bothered", headerRefused, ""},
 	{"proxy_header_comes_first", everywhere,
