@@ -34,6 +34,15 @@ static enum check_state advance(struct endpoint_check *c, bool passed,
 	return passed ? CHECK_STATE_UP : CHECK_STATE_DOWN;
 }
 
+/*
+ * A mark of connects whose pause is over waits for a trial, and if no client comes, for ever. A
+ * check that passes is as good, unless it has asked another service.
+ */
+static bool is_trial(const struct endpoint *e, const struct health_conf *conf, uint64_t now_ns)
+{
+	return !conf->port && atomic_load(&e->failures) && atomic_load(&e->down_until_ns) <= now_ns;
+}
+
 unsigned int backend_note_check(struct backend *b, const struct addr *addr,
 				const struct check_outcome *o, const struct health_conf *conf,
 				uint64_t now_ns)
@@ -48,17 +57,16 @@ unsigned int backend_note_check(struct backend *b, const struct addr *addr,
 	before = (enum check_state)atomic_load(&e->check.state);
 	remember(&e->check, o, now_ns);
 	after = advance(&e->check, o->result == CHECK_PASSED, conf);
-	if (before == after)
-		return 0;
 	atomic_store(&e->check.state, after);
 	if (after == CHECK_STATE_DOWN) {
+		if (before == after)
+			return 0;
 		if (was_up)
 			atomic_store(&e->since_ns, now_ns);
 		return CHECK_NEWS_FOUND_DOWN | (was_up ? CHECK_NEWS_DOWN : 0);
 	}
-	if (before == CHECK_STATE_UNKNOWN)
-		return 0; /* a mark of connects is younger than the address's first check, and stays
-			   */
+	if (before != CHECK_STATE_DOWN && (o->result != CHECK_PASSED || !is_trial(e, conf, now_ns)))
+		return 0;
 	atomic_store(&e->down_until_ns, 0);
 	atomic_store(&e->failures, 0);
 	backend_endpoint_is_back(b, e, now_ns);

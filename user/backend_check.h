@@ -26,7 +26,8 @@ enum check_news {
 
 /*
  * Notes an outcome. An address that the backend has no more is no news. When checks find it up
- * again, the mark that connects have made goes, too: the checks have been its trial.
+ * again, or one passes after a mark's pause, the mark that connects have made goes, too: the checks
+ * have been its trial.
  */
 unsigned int backend_note_check(struct backend *b, const struct addr *addr,
 				const struct check_outcome *o, const struct health_conf *conf,

@@ -131,6 +131,30 @@ static void either_may_have_it_down_and_each_change_is_told_once(void **state)
 	backend_put(b);
 }
 
+static void a_passed_check_is_the_trial_of_a_mark_whose_pause_is_over(void **state)
+{
+	struct health_conf other_port = health;
+	struct backend *b = new_backend();
+	const struct check_outcome passed = { CHECK_PASSED, 0, NSEC_PER_MSEC };
+	const struct endpoint_choice c = { .addr = endpoint(b, 0)->addr };
+	uint64_t later = now + 2 * BACKOFF_MIN_MS * NSEC_PER_MSEC;
+
+	(void)state;
+	other_port.port = 81;
+	for (int round = 0; round < 2; round++) { /* with its first check, and with others before */
+		assert_true(backend_report_failure(b, &c, now, 0));
+		assert_int_equal(note(b, 0, CHECK_PASSED), 0); /* the pause is not over */
+		if (round)
+			assert_int_equal(note(b, 0, CHECK_REFUSED), 0);
+		assert_int_equal(backend_note_check(b, &c.addr, &passed, &other_port, later), 0);
+		assert_false(endpoint_up(endpoint(b, 0)));
+		assert_int_equal(backend_note_check(b, &c.addr, &passed, &health, later),
+				 CHECK_NEWS_UP);
+		assert_true(endpoint_up(endpoint(b, 0)));
+	}
+	backend_put(b);
+}
+
 static void without_checks_only_connects_count(void **state)
 {
 	struct backend *b = new_backend();
@@ -206,6 +230,7 @@ int main(void)
 		cmocka_unit_test(fall_and_rise_are_counted_in_a_row),
 		cmocka_unit_test(what_checks_have_down_is_not_used_but_can_be_tried),
 		cmocka_unit_test(either_may_have_it_down_and_each_change_is_told_once),
+		cmocka_unit_test(a_passed_check_is_the_trial_of_a_mark_whose_pause_is_over),
 		cmocka_unit_test(without_checks_only_connects_count),
 		cmocka_unit_test(a_new_answer_of_the_dns_keeps_what_checks_know),
 		cmocka_unit_test(the_share_grows_from_a_tenth_to_all),
