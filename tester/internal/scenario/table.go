@@ -271,6 +271,8 @@ var table = []scenario{
 	{"operations_cost_no_flow", eachEngine,
 		"reloads, a server that goes and one that comes, a name that moves: 2,000 flows, redis-benchmark and wrk don't notice",
 		operations, ""},
+	{"everything_at_once", eachEngine,
+		"reloads, orders, servers that die, limits, queues, headers, checks, all at random: clients are served exact or reset", everythingAtOnce, ""},
 
 	// The end.
 	{"stop_drains", everywhere,
