@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"math/rand"
 	"net"
 	"net/http"
@@ -147,6 +148,7 @@ func goPrograms(e *env) {
 				_, _ = w.Write(body)
 			}
 		}))
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // of those that are gone by then
 		s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 			if state == http.StateNew {
 				accepted.Add(1)
