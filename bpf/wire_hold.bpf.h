@@ -18,12 +18,13 @@
 /* Looks at a shut gate, which take a packet some 100 ms, the most that there can be. */
 #define GATE_TURNS (1 << 23)
 
-static __always_inline void hold(struct __sk_buff *skb, struct packet *p)
+static __always_inline void hold(struct __sk_buff *skb, struct packet *p,
+				 const struct wire_tuple *leg)
 {
 	struct wire_hold h = { .since_ns = bpf_ktime_get_coarse_ns(), .ifindex = skb->ifindex };
 
 	h.mss = options_mss(&p->h.options, p->options);
-	bpf_map_update_elem(&wire_holds, &p->tuple, &h, BPF_ANY);
+	bpf_map_update_elem(&wire_holds, leg, &h, BPF_ANY);
 }
 
 static __always_inline bool is_listened_on(const struct packet *p)
@@ -78,7 +79,8 @@ static __always_inline struct bpf_sock *receiver(struct __sk_buff *skb, const st
 	return bpf_skc_lookup_tcp(skb, &at, sizeof(at.ipv4), BPF_F_CURRENT_NETNS, 0);
 }
 
-static __always_inline void hold_if_expected(struct __sk_buff *skb, struct packet *p)
+static __always_inline void hold_if_expected(struct __sk_buff *skb, struct packet *p,
+					     const struct wire_tuple *leg)
 {
 	struct bpf_sock *sk = receiver(skb, &p->tuple, p->is_ipv6);
 	bool is_expected;
@@ -88,7 +90,7 @@ static __always_inline void hold_if_expected(struct __sk_buff *skb, struct packe
 	is_expected = bpf_sk_storage_get(&wire_expected, sk, NULL, 0);
 	bpf_sk_release(sk);
 	if (is_expected)
-		hold(skb, p);
+		hold(skb, p, leg);
 }
 
 static __always_inline void forget_hold(const struct wire_tuple *t)
@@ -115,10 +117,10 @@ static __always_inline bool send_to_park(struct __sk_buff *skb, __u32 park_ifind
 /* Payload of a held leg. If it can't be parked the leg is the stack's from here on: a byte that the
  * socket lacks would be one that it gets from nobody. */
 static __always_inline int park(struct __sk_buff *skb, struct packet *p,
-				const struct wire_settings *s)
+				const struct wire_tuple *leg, const struct wire_settings *s)
 {
 	if (!send_to_park(skb, s->park_ifindex)) {
-		forget_hold(&p->tuple);
+		forget_hold(leg);
 		count(WIRE_PARK_FAILED);
 		return TC_ACT_UNSPEC;
 	}
@@ -173,36 +175,38 @@ static __always_inline bool carries_bytes(const struct packet *p)
 __noinline int pass_or_park(struct __sk_buff *skb, struct packet *p)
 {
 	const struct wire_settings *s = settings();
+	struct wire_tuple leg; /* before 6.2 a key can't be in what a function was given */
 	struct wire_hold *h;
 	__u8 flags;
 
 	if (!s || !p)
 		return TC_ACT_UNSPEC;
 	flags = p->h.tcp.flags;
+	leg = p->tuple;
 	if (s->park_ifindex && skb->ifindex == s->park_ifindex)
 		return unpark(skb);
 	if (p->is_malformed)
 		return TC_ACT_UNSPEC;
 	if (flags & TCP_FLAG_SYN) {
 		if (flags & TCP_FLAG_ACK)
-			hold_if_expected(skb, p);
+			hold_if_expected(skb, p, &leg);
 		else if (is_listened_on(p) && is_for_this_host(skb, p))
-			hold(skb, p);
+			hold(skb, p, &leg);
 		return TC_ACT_UNSPEC;
 	}
 	wait_at_gate(s);
-	h = bpf_map_lookup_elem(&wire_holds, &p->tuple);
+	h = bpf_map_lookup_elem(&wire_holds, &leg);
 	if (!h)
 		return TC_ACT_UNSPEC;
 	if (flags & TCP_FLAG_RST) {
-		forget_hold(&p->tuple);
+		forget_hold(&leg);
 		return TC_ACT_UNSPEC;
 	}
 	if (!h->ifindex)
 		h->ifindex = skb->ifindex;
 	if (!carries_bytes(p) || !hold_is_valid(h, bpf_ktime_get_coarse_ns()))
 		return TC_ACT_UNSPEC;
-	return park(skb, p, s);
+	return park(skb, p, &leg, s);
 }
 
 #endif

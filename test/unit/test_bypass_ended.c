@@ -40,7 +40,7 @@ static void blocking_recv_waits_after_shutdown(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	for (int first = 0; first < 2; first++) {
 		struct receiver r = { 0 };
 		pthread_t thread;
@@ -100,7 +100,7 @@ static void bytes_under_way_survive_shutdown(void **state)
 	struct bench b;
 
 	(void)state;
-	NEED_BPF();
+	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	for (int round = 0; round < ROUNDS; round++) {
 		int to = round & 1;
