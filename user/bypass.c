@@ -301,6 +301,25 @@ int bypass_expect(struct bypass *b, int fd, uint64_t *cookie)
 					BPF_NOEXIST);
 }
 
+int bypass_recognize(struct bypass *b, int fd, uint64_t *cookie)
+{
+	struct bypass_own own;
+	int rc = bypass_cookie(fd, cookie);
+
+	return rc ? rc
+		  : bpf_map_lookup_elem(bpf_map__fd(b->skeleton->maps.bypass_own), cookie, &own);
+}
+
+void bypass_release(struct bypass *b, uint64_t cookie)
+{
+	struct bypass_own own;
+
+	if (!bpf_map_lookup_elem(bpf_map__fd(b->skeleton->maps.bypass_own), &cookie, &own) &&
+	    own.peer) /* which may have closed since */
+		(void)!bpf_map_delete_elem(bpf_map__fd(b->skeleton->maps.bypass_sockets),
+					   &own.peer);
+}
+
 void bypass_forget(struct bypass *b, uint64_t cookie)
 {
 	/* The program that saw the socket close has mostly done it before. */

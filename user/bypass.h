@@ -54,6 +54,12 @@ int bypass_listen(struct bypass *b, const struct addr *at, bool on) must_check;
  * once it is closed or will not be paired. */
 int bypass_expect(struct bypass *b, int fd, uint64_t *cookie) must_check;
 void bypass_forget(struct bypass *b, uint64_t cookie);
+/* A client's socket, as accepted. 0 with its cookie; -ENOENT: the client is not on this host, or
+ * not in the cgroup; or another -errno. bypass_forget() is not due. */
+int bypass_recognize(struct bypass *b, int fd, uint64_t *cookie) must_check;
+/* The end that is connected to this socket of the proxy's, and was not joined, is an ordinary
+ * socket again. Before bypass_forget(). */
+void bypass_release(struct bypass *b, uint64_t cookie);
 /* 0 or -errno. */
 int bypass_cookie(int fd, uint64_t *cookie) must_check;
 

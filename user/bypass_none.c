@@ -61,6 +61,20 @@ int bypass_expect(struct bypass *b, int fd, uint64_t *cookie)
 	return -EOPNOTSUPP;
 }
 
+int bypass_recognize(struct bypass *b, int fd, uint64_t *cookie)
+{
+	(void)b;
+	(void)fd;
+	(void)cookie;
+	return -EOPNOTSUPP;
+}
+
+void bypass_release(struct bypass *b, uint64_t cookie)
+{
+	(void)b;
+	(void)cookie;
+}
+
 void bypass_forget(struct bypass *b, uint64_t cookie)
 {
 	(void)b;

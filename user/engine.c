@@ -68,7 +68,8 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_BYPASS_CLIENT_REMOTE] =
 		"not bypassed: the client is not on this host, or not in the cgroup",
 	[ENGINE_BYPASS_BACKEND_REMOTE] =
-		"not bypassed: the backend is not on this host, or not in the cgroup",
+		("not bypassed: only the client is on this host and in the cgroup, and half "
+		 "of the way would save too little"),
 	[ENGINE_BYPASS_NO_SLOT] = "not bypassed: all of its worker's slots are taken",
 	[ENGINE_BYPASS_NOT_DRY] = ("not bypassed now: bytes that came through the proxy are not "
 				   "read yet"),
@@ -302,6 +303,8 @@ int relay_pump(struct relay *r, int from)
 	} while (rc >= 0 && engine != d->engine);
 	if (rc < 0)
 		return rc;
+	if (from == BACKEND && r->bypass && d->bytes)
+		bypass_conclude(r);
 	if (d->eof && direction_is_dry(d))
 		return bypass_was_cut(r, from) ? relay_fail(r, from, ECONNRESET)
 					       : pass_on_end(r, from);

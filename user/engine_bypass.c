@@ -48,6 +48,9 @@ static void give_up(struct relay *r, enum engine_reason why_not)
 	struct bypass_share *s = r->pools->bypass;
 	struct bypass_joint *j = r->bypass;
 
+	for (int i = 0; j && i < 2; i++)
+		if (j->own[i])
+			bypass_release(s->bypass, j->own[i]);
 	if (j)
 		forget_own(s, j);
 	if (j && j->slot >= 0)
@@ -69,21 +72,38 @@ static enum engine_reason why_never(const struct relay *r)
 	return r->pools->bypass ? ENGINE_BYPASS_BACKEND_REMOTE : ENGINE_BYPASS_OFF;
 }
 
+/* NULL: the client is not of this host, or there is no room: the kernel's maps are full when the
+ * slots are. */
+static struct bypass_joint *joint_of(struct relay *r)
+{
+	struct bypass_share *s = r->pools->bypass;
+	uint64_t client;
+
+	if (r->bypass)
+		return r->bypass;
+	if (bypass_recognize(s->bypass, r->side[CLIENT].watch.fd, &client)) {
+		give_up(r, s->slots.n_free ? ENGINE_BYPASS_CLIENT_REMOTE : ENGINE_BYPASS_NO_SLOT);
+		return NULL;
+	}
+	r->bypass = calloc(1, sizeof(*r->bypass));
+	if (r->bypass)
+		*r->bypass = (struct bypass_joint){ .own[CLIENT] = client, .slot = -1 };
+	return r->bypass;
+}
+
 void bypass_prepare(struct relay *r, int fd)
 {
 	struct bypass_share *s = r->pools->bypass;
-	struct bypass_joint *j = r->bypass;
+	struct bypass_joint *j;
 
-	if (!r->may_bypass || fd < 0)
+	if (!r->may_bypass || fd < 0 || r->not_bypassed == ENGINE_BYPASS_CLIENT_REMOTE)
 		return;
 	r->not_bypassed = why_never(r);
 	if (r->not_bypassed != ENGINE_BYPASS_BACKEND_REMOTE)
 		return;
-	if (!j)
-		j = r->bypass = calloc(1, sizeof(*j));
+	j = joint_of(r);
 	if (!j)
 		return;
-	j->slot = -1;
 	if (j->own[BACKEND])
 		bypass_forget(s->bypass, j->own[BACKEND]);
 	if (bypass_expect(s->bypass, fd, &j->own[BACKEND]))
@@ -105,8 +125,7 @@ void bypass_begin(struct relay *r)
 	if (!j)
 		return;
 	j->slot = slots_take(&s->slots, s->pools->loop->now_ns);
-	if (j->slot < 0 || !j->own[BACKEND] ||
-	    bypass_cookie(r->side[CLIENT].watch.fd, &j->own[CLIENT])) {
+	if (j->slot < 0 || !j->own[BACKEND]) {
 		give_up(r, ENGINE_BYPASS_NO_SLOT);
 		return;
 	}
@@ -116,6 +135,12 @@ void bypass_begin(struct relay *r)
 		give_up(r, ENGINE_BYPASS_CLIENT_REMOTE);
 	else if (pairing == BYPASS_END_ENDED)
 		give_up(r, ENGINE_BYPASS_ENDED);
+}
+
+void bypass_conclude(struct relay *r)
+{
+	if (!relay_bypass_direction(r, BACKEND))
+		give_up(r, ENGINE_BYPASS_BACKEND_REMOTE);
 }
 
 /* --- while it is paired ------------------------------------------------------------------------ */

@@ -180,6 +180,30 @@ static void who_has_ended_is_not_joined(void **state)
 	}
 }
 
+/* One that is not joined in the end is no longer what may surprise a program: FIONREAD tells what
+ * has come by TCP. */
+static void who_is_released_is_ordinary(void **state)
+{
+	int unread[2] = { -1, -1 };
+	struct addr backend;
+	uint64_t cookie;
+	struct four f;
+
+	(void)state;
+	SKIP_IF_REASON();
+	four_open(&f, AF_INET, &backend);
+	assert_int_equal(bypass_recognize(f.bypass, f.a, &cookie), 0);
+	assert_true(cookie == f.own[0]);
+	assert_int_equal(bypass_recognize(f.bypass, f.c, &cookie), -ENOENT);
+	assert_int_equal(send(f.a, "one", 3, 0), 3);
+	ioctl(f.c, FIONREAD, &unread[0]);
+	bypass_release(f.bypass, f.own[0]);
+	ioctl(f.c, FIONREAD, &unread[1]);
+	print_message("    FIONREAD: %d before, %d after\n", unread[0], unread[1]);
+	assert_int_equal(unread[1], 3);
+	four_close(&f);
+}
+
 static void a_flow_needs_a_local_client(void **state)
 {
 	struct addr backend, elsewhere;
@@ -388,6 +412,7 @@ int main(void)
 		cmocka_unit_test(families_may_differ),
 		cmocka_unit_test(the_backend_may_be_known_last),
 		cmocka_unit_test(who_has_ended_is_not_joined),
+		cmocka_unit_test(who_is_released_is_ordinary),
 		cmocka_unit_test(a_flow_needs_a_local_client),
 		cmocka_unit_test(strangers_are_left_alone),
 		cmocka_unit_test(the_same_port_elsewhere_is_another),
