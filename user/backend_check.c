@@ -73,6 +73,14 @@ unsigned int backend_note_check(struct backend *b, const struct addr *addr,
 	return CHECK_NEWS_UP;
 }
 
+/* Workers may be looking at its state, so it is not simply overwritten. */
+static void forget(struct endpoint_check *c)
+{
+	atomic_store(&c->state, CHECK_STATE_UNKNOWN);
+	c->streak = 0;
+	c->at_ns = 0; /* what else is known is of the last check, and there was none */
+}
+
 void backend_forget_checks(struct backend *b, uint64_t now_ns)
 {
 	struct endpoint_set *set = atomic_load(&b->set);
@@ -81,7 +89,7 @@ void backend_forget_checks(struct backend *b, uint64_t now_ns)
 		struct endpoint *e = &set->endpoint[i];
 		bool was_up = endpoint_up(e);
 
-		e->check = (struct endpoint_check){ 0 };
+		forget(&e->check);
 		if (!was_up && endpoint_up(e))
 			backend_endpoint_is_back(b, e, now_ns);
 	}
