@@ -130,6 +130,7 @@ static void begin(struct check *c)
 	}
 	/* Another port is another service, which may know of no headers. */
 	c->run.header = app->health.port ? PROXY_HEADER_NONE : app->proxy_protocol.send;
+	c->run.sources = &app->sources;
 	if (app->health.port)
 		addr_set_port(&at, (uint16_t)app->health.port);
 	h->under_way++;

@@ -202,6 +202,25 @@ static void on_timeout(struct timer *t)
 }
 _Static_assert(POLLOUT == EPOLLOUT && POLLERR == EPOLLERR && POLLHUP == EPOLLHUP, "as it says");
 
+/* As connections do, but for the turns: a check asks whether they get through. */
+static int bind_to_source(int fd, const struct addr *to, const struct addr_range_list *sources)
+{
+	int rc = -EPFNOSUPPORT;
+
+	if (!sources || !sources->n || !addr_is_ip(to))
+		return 0;
+	for (size_t i = 0; i < sources->n; i++) {
+		const struct addr *source = &sources->at[i].host;
+
+		if (source->sa.sa_family != to->sa.sa_family)
+			continue;
+		rc = net_bind_source(fd, source, false);
+		if (rc != -EADDRNOTAVAIL)
+			break;
+	}
+	return rc;
+}
+
 int health_check_start(struct health_check *c, const struct addr *at,
 		       const struct health_conf *conf)
 {
@@ -213,7 +232,9 @@ int health_check_start(struct health_check *c, const struct addr *at,
 	c->began_ns = clock_ns();
 	c->n_sent = c->n_answer = c->matched = 0;
 	c->header_sent = false;
-	rc = net_start(fd, at);
+	rc = bind_to_source(fd, at, c->sources);
+	if (!rc)
+		rc = net_start(fd, at);
 	if (rc && !net_is_shortage(-rc)) {
 		struct check_outcome o = { result_of(-rc), -rc, clock_ns() - c->began_ns };
 

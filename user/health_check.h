@@ -23,6 +23,7 @@ struct health_check {
 	const struct health_conf *conf; /* may be exchanged for an equal one at any time */
 	/* The PROXY header that its connections begin with: the owner's, between two of them. */
 	enum proxy_header_version header;
+	const struct addr_range_list *sources; /* likewise: as SourceAddresses; none: any */
 	bool header_sent;
 	struct watch watch;
 	struct timer timeout;

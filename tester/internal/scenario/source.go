@@ -68,6 +68,26 @@ func sourcesUsed(e *env) {
 	e.Sawf("%d connections from %d addresses with %d ports each", conns, sources, ports)
 }
 
+// sourcesChecked has a target that only one of the proxy's addresses may reach.
+func sourcesChecked(e *env) {
+	hosts := e.sourceHosts()
+	absent := lab.Addr(e.family, lab.BackendNet, absentSource)
+	checked := make(chan string, 1)
+	target := e.listen(e.at(1), func(_ *flow.Hub, c *flow.Conn) {
+		select {
+		case checked <- hostOf(c.Remote()):
+		default:
+		}
+		c.Close()
+	}).Name
+	e.start(app(front, []string{target}, keys{"SourceAddresses": []string{absent, hosts[1]},
+		"HealthCheck": keys{"Interval": "20ms"}}))
+	e.Until("the target is checked", func() bool { return len(checked) > 0 })
+	if from := <-checked; from != hosts[1] {
+		e.Failf("a check came from %s, connections come from %s", from, hosts[1])
+	}
+}
+
 // transparent has the network bring back to the proxy what backends send to clients.
 func transparent(e *env) {
 	if e.Unprivileged {

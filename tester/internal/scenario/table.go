@@ -219,6 +219,8 @@ var table = []scenario{
 		"a connection with a header accepted, and one sent, gets on the wire under load, exact", headerPromoted, "wire"},
 	{"source_addresses_are_used", everywhere,
 		"targets see SourceAddresses in turn, until each has no port left; an absent one is passed over", sourcesUsed, ""},
+	{"checks_come_from_the_source_addresses", eachFamily,
+		"a target is checked from where its connections will come", sourcesChecked, ""},
 	{"transparent_target_sees_the_client", everywhere,
 		"with Transparent a target sees the client's own address", transparent, ""},
 	{"transparent_needs_a_capability", once,
