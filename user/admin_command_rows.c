@@ -73,7 +73,7 @@ static void put_states(cJSON *row, const struct flows *flows)
 
 	flows_for_each(f, flows) n[f->state]++;
 	/* A session is accepted or closed only for an instant of its worker's turn. */
-	for (size_t i = SESSION_QUEUED; i < SESSION_CLOSED; i++)
+	for (size_t i = SESSION_ACCEPTED + 1; i < SESSION_CLOSED; i++)
 		put_u64(states, session_state_names[i], n[i]);
 }
 

@@ -33,6 +33,7 @@ type told struct {
 	Sessions  int            `json:"sessions"`
 	Active    int            `json:"active"`
 	Queued    int            `json:"queued"`
+	States    map[string]int `json:"states"`
 	Closed    map[string]int `json:"closed"`
 	Accepted  int            `json:"accepted"`
 	Change    string         `json:"change"`

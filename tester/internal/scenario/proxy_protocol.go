@@ -104,7 +104,7 @@ func headerAfterReload(e *env) {
 	c := e.begin(front, header[:10])
 	e.Until("the daemon waits for its header", func() bool {
 		rows := e.shunt("flows")
-		return len(rows) == 1 && rows[0].State == "header"
+		return len(rows) == 1 && rows[0].State == "header" && e.shunt("status")[0].States["header"] == 1
 	})
 	e.reload(app(front, targets[1:], e.accepts(nil)))
 	e.Must(c.SendBefore(header[10:]))
