@@ -228,60 +228,53 @@ func reloadOfLimits(e *env) {
 	e.Sawf("one by a higher limit, two by another target")
 }
 
-// reloadOfTheBeginning has clients wait while the app changes how its connections begin: with a header that
-// they were not to have when they came, and without the socket that one of them came by.
-func reloadOfTheBeginning(e *env) {
-	e.offWire = true // what has begun with a header is not on it from the first byte on
-	e.serveAdmin()
-	in := e.socketFolder() + "/in"
-	plain, headed := e.listen(e.at(1), flow.Echo).Name, e.listen(e.at(2), flow.Headed(flow.Echo)).Name
-	of := func(target string, options keys) keys {
-		a := app(front, []string{target}, keys{"MaxConnections": 1, "MaxQueue": 2, "QueueTimeout": "1m"})
-		for key, value := range options {
-			a[key] = value
-		}
-		return a
+// onePlace is an app in which two may wait.
+func onePlace(target string, options keys) keys {
+	a := app(front, []string{target}, keys{"MaxConnections": 1, "MaxQueue": 2, "QueueTimeout": "1m"})
+	for key, value := range options {
+		a[key] = value
 	}
-	waitAt := func(listen ...string) waiter {
-		e.reload(of(plain, keys{"Listen": append(listen, "0.0.0.0", "::")}))
+	return a
+}
+
+// reloadOfAListener has a client wait who came by a socket that stays in the next configuration, and one who
+// came by a socket that goes.
+func reloadOfAListener(e *env) {
+	e.offWire = true
+	e.serveAdmin()
+	in, target := e.socketFolder()+"/in", e.backends(1, flow.Echo)[0]
+	with := keys{"Listen": []string{"unix:" + in, "0.0.0.0", "::"}}
+	e.start(onePlace(target, nil))
+	for i, next := range []keys{{"Listen": with["Listen"], "IdleTimeout": "5m"}, nil} {
+		e.reload(onePlace(target, with))
+		held, _ := e.ask(front, 100)
 		c := e.dialUnix(in)
 		token, err := c.SendToken()
 		e.Must(err)
 		e.waiting(1)
-		return waiter{c, token}
-	}
-	toldOf := func(c *flow.Conn) {
-		e.Must(c.Close())
-		e.Until("its record names the socket that it came by", func() bool {
-			return len(e.records(func(r *daemon.Record) bool {
-				return r.Listener == "unix:"+in && r.Reason == "done" && r.ToBackend == c.Sent()
-			})) > 0
-		})
-	}
-	e.start(of(plain, nil))
-	held, _ := e.ask(front, 100)
-
-	w := waitAt("unix:" + in)
-	e.reload(of(plain, keys{"Listen": []string{"unix:" + in, "0.0.0.0", "::"}, "IdleTimeout": "5m"}))
-	for _, row := range e.shunt("flows") {
-		if row.State == "queued" && row.Listener != "unix:"+in {
-			e.Failf("a flow that waits is told of as %+v", row)
+		e.reload(onePlace(target, next))
+		for _, row := range e.shunt("flows") {
+			if row.State == "queued" && row.Listener != "unix:"+in {
+				e.Failf("a flow that waits is told of as %+v", row)
+			}
 		}
+		e.Must(held.Close())
+		e.answered(waiter{c, token})
+		e.Must(c.Close())
+		ofIt := func(r *daemon.Record) bool { return r.Listener == "unix:"+in && r.Reason == "done" }
+		e.Until("its record names the socket that it came by", func() bool { return len(e.records(ofIt)) == i+1 })
 	}
-	e.Must(held.Close())
-	e.answered(w)
-	toldOf(w.Conn)
+}
 
-	held, _ = e.ask(front, 100)
-	w = waitAt("unix:" + in)
-	e.reload(of(plain, nil))
-	e.Must(held.Close())
-	e.answered(w)
-	toldOf(w.Conn)
-
-	held, _ = e.ask(front, 100)
+// reloadOfTheBeginning has clients wait while the app begins to send headers.
+func reloadOfTheBeginning(e *env) {
+	e.offWire = true // what has begun with a header is not on it from the first byte on
+	e.serveAdmin()
+	plain, headed := e.listen(e.at(1), flow.Echo).Name, e.listen(e.at(2), flow.Headed(flow.Echo)).Name
+	e.start(onePlace(plain, nil))
+	held, _ := e.ask(front, 100)
 	waiters := []waiter{e.wait(1, 10000), e.wait(2, 10000)}
-	e.reload(of(headed, keys{"ProxyProtocol": keys{"Send": "v2"}}))
+	e.reload(onePlace(headed, keys{"ProxyProtocol": keys{"Send": "v2"}}))
 	e.Must(held.Close())
 	for _, w := range waiters {
 		if b := e.answered(w); b.Header.From != w.Local() || b.Header.To != w.Remote() {
@@ -290,5 +283,4 @@ func reloadOfTheBeginning(e *env) {
 		e.Must(w.Close())
 		e.ended(w.Conn, "done")
 	}
-	e.Sawf("two with a header, one by a socket that stayed, one by a socket that went")
 }
