@@ -27,18 +27,22 @@ static __always_inline void hold(struct __sk_buff *skb, struct packet *p,
 	bpf_map_update_elem(&wire_holds, leg, &h, BPF_ANY);
 }
 
-static __always_inline bool is_listened_on(const struct packet *p)
+/* Is it for a listener whose connections are held from here on? */
+static __always_inline bool is_held_early(const struct packet *p)
 {
 	struct wire_listener l = { .port = p->tuple.dport };
+	const __u32 *late;
 
 	__builtin_memcpy(l.addr, p->tuple.daddr, sizeof(l.addr));
-	if (bpf_map_lookup_elem(&wire_listeners, &l))
-		return true;
+	late = bpf_map_lookup_elem(&wire_listeners, &l);
+	if (late)
+		return !*late;
 	l.addr[0] = 0;
 	l.addr[1] = 0;
 	l.addr[2] = p->is_ipv6 ? 0 : bpf_htonl(0xFFFF);
 	l.addr[3] = 0;
-	return bpf_map_lookup_elem(&wire_listeners, &l);
+	late = bpf_map_lookup_elem(&wire_listeners, &l);
+	return late && !*late;
 }
 
 /* Would the stack deliver it here? What it routes to somebody else must not be touched. */
@@ -190,7 +194,7 @@ __noinline int pass_or_park(struct __sk_buff *skb, struct packet *p)
 	if (flags & TCP_FLAG_SYN) {
 		if (flags & TCP_FLAG_ACK)
 			hold_if_expected(skb, p, &leg);
-		else if (is_listened_on(p) && is_for_this_host(skb, p))
+		else if (is_held_early(p) && is_for_this_host(skb, p))
 			hold(skb, p, &leg);
 		return TC_ACT_UNSPEC;
 	}

@@ -36,7 +36,8 @@ struct {
 	__type(value, struct wire_hold);
 } wire_holds SEC(".maps");
 
-/* Address and port whose connections are held from their SYN on -> unused. Written by userspace. */
+/* Address and port whose connections are held from their SYN on -> 1: but not for now. Written by
+ * userspace. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 2);
@@ -123,13 +124,13 @@ static __always_inline struct wire_direction *direction(__u32 slot)
 	return bpf_map_lookup_elem(&wire_directions, &slot);
 }
 
-/* `since` may be a little later than `now`, where one is of the coarse clock. */
+/* It may be watched only. `since` may be a little later than `now`, where one is of the coarse clock. */
 static __always_inline bool hold_is_valid(const struct wire_hold *hold, __u64 now)
 {
 	const struct wire_settings *s = settings();
 	__u64 max = s && s->hold_max_ns ? s->hold_max_ns : WIRE_HOLD_MAX_NS;
 
-	return (__s64)(now - hold->since_ns) <= (__s64)max;
+	return hold->since_ns && (__s64)(now - hold->since_ns) <= (__s64)max;
 }
 
 #endif

@@ -65,7 +65,7 @@ struct wire_leg {
  * give the flow to the stack.
  */
 struct wire_hold {
-	__u64 since_ns; /* CLOCK_MONOTONIC; a hold older than hold_max_ns is none */
+	__u64 since_ns; /* CLOCK_MONOTONIC; older than hold_max_ns, or 0: only ifindex is noted */
 	__u32 ifindex;  /* the device that its packets come in by; 0: none has come yet */
 	__u32 mss;      /* that the peer has announced; 0: not known */
 };

@@ -61,6 +61,8 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_WIRE_NO_ROUTE] = "not on the wire: the kernel has no route to one of its ends",
 	[ENGINE_WIRE_NO_SLOT] = "not on the wire: its table is full",
 	[ENGINE_WIRE_HEADER] = "not on the wire yet: it has begun with a PROXY header",
+	[ENGINE_WIRE_BRIEF] = ("not on the wire yet: its app's connections have lately been over "
+			       "after a few messages"),
 	[ENGINE_WIRE_TRANSPARENT] = ("not on the wire: the backend sees the client's own address, "
 				     "which this host can't hold without a socket"),
 	[ENGINE_BYPASSED] = "both of its ends are on this host, and send to each other",

@@ -31,6 +31,9 @@
 /* How much a direction may move before other flows of the worker have their turn. */
 #define PUMP_BUDGET_BYTES (1u << 20)
 #define PUMP_LATER_MS 5
+/* A relay that ends after so many reads of its sockets, or packets on the wire, is brief: to join
+ * it would cost more than it saves. */
+#define RELAY_BRIEF_STEPS 16
 
 enum {
 	CLIENT,
@@ -76,6 +79,7 @@ enum engine_reason {
 	ENGINE_WIRE_NO_ROUTE,
 	ENGINE_WIRE_NO_SLOT,
 	ENGINE_WIRE_HEADER,
+	ENGINE_WIRE_BRIEF,
 	ENGINE_WIRE_TRANSPARENT,
 	ENGINE_BYPASSED,
 	ENGINE_BYPASS_OFF,
@@ -133,6 +137,7 @@ struct relay {
 	struct relay_pools *pools;
 	uint64_t born_ns;
 	uint64_t moved;  /* bytes read and bytes written, both ways: has anything happened? */
+	uint32_t steps;  /* reads, or packets on the wire, both ways */
 	int failed_side; /* whose socket the last negative result came from */
 	bool is_auto;    /* engine_auto may change the directions' engines */
 	const struct engine *joiner; /* is to join as soon as it may; NULL: none, or it could not */
@@ -140,6 +145,7 @@ struct relay {
 	bool refused;                /* sockmap could not join it: it is not asked again */
 	bool may_wire;               /* it may be put on the wire */
 	uint8_t promotions;          /* attempts to put it on the wire after its first bytes */
+	bool expected_brief;         /* if it is not, it is promoted at once */
 	void *joint;                 /* what the joiner, or who has joined, keeps about it */
 	bool may_bypass;             /* its ends may send to each other, if both are on this host */
 	bool bypass_off;             /* but not now */
@@ -305,6 +311,7 @@ int direction_pump(struct relay *r, int from, int (*write_on)(struct relay *r, i
 static inline void direction_note_read(struct relay *r, struct direction *d, size_t n)
 {
 	r->moved += n;
+	r->steps++;
 	d->read_average =
 		(uint32_t)((int64_t)d->read_average + ((int64_t)n - (int64_t)d->read_average) / 8);
 }

@@ -7,11 +7,6 @@
  * on, and from the backend's SYN-ACK on. So the sockets have nothing to hand over but their
  * numbers. After it the sockets are silent, and a relay only hears how its flow ends. When the
  * relay is released its flow has ended, or is killed, or is left to run without the daemon.
- *
- * A flow that missed its beginning (the engine was not ready, the table full) is promoted later:
- * both legs are held, an RCU grace period makes sure that no packet is still on its way to the
- * sockets, the engine that it is on empties them, and at the first dry moment it is joined. If
- * there is none within a bound, what is parked goes to the sockets.
  */
 #include "engine_wire.h"
 
@@ -20,51 +15,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "engine_wire_share.h"
+
 /* Less than that in TCP_MAXSEG is refused by the kernel. */
 #define MSS_MIN 88
-
-/* A promotion: how long it may keep what is parked waiting, how often it looks whether the relay is
- * dry, and how many times it is tried in the life of a flow. */
-#define PROMOTION_MAX_NS (150 * NSEC_PER_MSEC)
-#define PROMOTION_LOOK_NS (2 * NSEC_PER_MSEC)
-#define PROMOTIONS_MAX 3
-/* What a flow must have lived, or moved, to be worth it. Each further attempt takes four times
- * that. */
-#define PROMOTION_AFTER_NS NSEC_PER_SEC
-#define PROMOTION_AFTER_BYTES (1u << 20)
-
-struct wire_share {
-	struct wire *wire;
-	struct relay_pools *pools;
-	wire_describe_fn describe;
-	uint32_t ring_index;
-	struct relay **relays; /* by flow; NULL: not this worker's */
-	struct wire_ring *ring;
-	struct watch ring_watch, park_watch;
-	/* Ended flows, in the order of their ends: see WIRE_LINGER_NS. */
-	struct list lingering;
-	struct timer linger;
-	/* Held legs whose relays are to become dry. */
-	struct settler_desk settler; /* not opened: no promotions */
-	struct list promoting;
-	struct timer look;
-	bool leave_behind;
-};
-
-/* What a relay has of the wire, from prepare() on or while it is promoted. */
-struct joint {
-	struct wire_tuple client;  /* its leg, which is held */
-	struct wire_tuple backend; /* likewise, of a promotion */
-	struct relay *relay;       /* of a promotion; NULL: it has ended meanwhile */
-	struct settling settling;
-	uint64_t give_up_ns;
-	bool is_promotion;
-	uint32_t client_mss; /* that the client has announced; 0: not known */
-	uint32_t flow;       /* once it has joined */
-	uint64_t counted[2]; /* of the records' bytes, what is in direction.bytes */
-	struct list link;    /* in promoting; once its relay has left it, in lingering */
-	uint64_t linger_until_ns;
-};
 
 static struct joint *joint_of(const struct relay *r)
 {
@@ -220,7 +174,7 @@ static void describe(struct wire_share *s, const struct relay *r, uint32_t flow)
 		s->describe(r, f);
 }
 
-static int wire_join_relay(struct relay *r, enum engine_reason *why_not)
+int wire_join_relay(struct relay *r, enum engine_reason *why_not)
 {
 	struct wire_share *s = r->pools->wire;
 	const int fds[2] = { r->side[CLIENT].watch.fd, r->side[BACKEND].watch.fd };
@@ -293,130 +247,13 @@ static void wire_leave(struct relay *r)
 	r->joined = NULL;
 }
 
-/* --- promotion --------------------------------------------------------------------------------- */
-
-static void end_promotion(struct wire_share *s, struct joint *j)
-{
-	wire_release(s->wire, &j->client);
-	wire_release(s->wire, &j->backend);
-	list_del(&j->link);
-	if (j->relay) {
-		j->relay->joint = NULL;
-		j->relay->joiner = NULL;
-	}
-	free(j);
-}
-
-/* A relay that has ended, or is about to, has nothing to be joined. */
-static bool may_still_join(const struct relay *r)
-{
-	for (int i = 0; i < 2; i++)
-		if (r->side[i].hangup || r->side[i].urgent || r->dir[i].eof)
-			return false;
-	return true;
-}
-
-/* A leg of which too much was parked is not: see park.h. */
-static bool both_are_held(const struct wire_share *s, const struct joint *j)
-{
-	return wire_is_held(s->wire, &j->client, NULL) && wire_is_held(s->wire, &j->backend, NULL);
-}
-
-static void try_to_join(struct wire_share *s, struct joint *j)
-{
-	enum engine_reason why_not = ENGINE_WIRE_NOT_DRY;
-	struct relay *r = j->relay;
-	bool held;
-
-	if (relay_is_dry(r) && !wire_join_relay(r, &why_not)) {
-		list_del(&j->link);
-		relay_set_engine(r, &engine_wire, ENGINE_PROMOTED);
-		return;
-	}
-	held = both_are_held(s, j);
-	/* The next packet may show that its leg is seen, and the next ACK make it dry. */
-	if (held && (why_not == ENGINE_WIRE_NOT_DRY || why_not == ENGINE_WIRE_NOT_SEEN) &&
-	    s->pools->loop->now_ns < j->give_up_ns)
-		return;
-	if (!held)
-		why_not = ENGINE_WIRE_NOT_DRY;
-	atomic_fetch_add_explicit(&s->pools->refused[why_not], 1, memory_order_relaxed);
-	if (why_not != ENGINE_WIRE_NOT_DRY)
-		r->promotions = PROMOTIONS_MAX;
-	end_promotion(s, j);
-}
-
-static void on_look(struct timer *t)
-{
-	struct wire_share *s = container_of(t, struct wire_share, look);
-
-	list_for_each_safe(e, &s->promoting) {
-		struct joint *j = list_entry(e, struct joint, link);
-
-		if (j->relay && may_still_join(j->relay))
-			try_to_join(s, j);
-		else
-			end_promotion(s, j);
-	}
-	if (!list_empty(&s->promoting))
-		timer_arm(&s->pools->loop->timers, &s->look,
-			  s->pools->loop->now_ns + PROMOTION_LOOK_NS);
-}
-
-static void on_settled(struct settling *settling)
-{
-	struct joint *j = container_of(settling, struct joint, settling);
-	struct wire_share *s = container_of(settling->desk, struct wire_share, settler);
-
-	list_append(&s->promoting, &j->link);
-	timer_arm(&s->pools->loop->timers, &s->look, s->pools->loop->now_ns);
-}
-
-bool wire_may_promote(const struct relay *r)
-{
-	const struct wire_share *s = r->pools->wire;
-	unsigned int patience = 1u << (2 * r->promotions);
-	uint64_t age_ns;
-
-	if (!s || !s->settler.settler || !r->may_wire || !relay_is_tcp(r) || r->joined ||
-	    r->joiner || r->promotions == PROMOTIONS_MAX || !may_still_join(r))
-		return false;
-	age_ns = s->pools->loop->now_ns - r->born_ns;
-	return age_ns >= patience * PROMOTION_AFTER_NS ||
-	       r->dir[CLIENT].bytes + r->dir[BACKEND].bytes >=
-		       (uint64_t)patience * PROMOTION_AFTER_BYTES;
-}
-
-void wire_promote(struct relay *r)
-{
-	struct wire_share *s = r->pools->wire;
-	struct joint *j = calloc(1, sizeof(*j));
-
-	r->promotions++;
-	if (!j)
-		return;
-	list_init(&j->link);
-	j->is_promotion = true;
-	if (!wire_leg_of(r->side[CLIENT].watch.fd, &j->client) ||
-	    !wire_leg_of(r->side[BACKEND].watch.fd, &j->backend) ||
-	    wire_hold(s->wire, &j->client) || wire_hold(s->wire, &j->backend)) {
-		end_promotion(s, j);
-		return;
-	}
-	j->relay = r;
-	r->joint = j;
-	r->joiner = &engine_wire;
-	j->give_up_ns = s->pools->loop->now_ns + PROMOTION_MAX_NS;
-	j->settling.done = on_settled;
-	settler_ask(&s->settler, &j->settling);
-}
-
 /* --- while it is joined ------------------------------------------------------------------------ */
 
 static uint64_t wire_refresh(struct relay *r)
 {
 	struct joint *j = joint_of(r);
 	uint64_t active_ns = 0;
+	uint32_t packets = 0;
 
 	for (int i = 0; i < 2; i++) {
 		const struct wire_direction *d = record_of(r, i);
@@ -424,8 +261,10 @@ static uint64_t wire_refresh(struct relay *r)
 
 		direction_note_written(r, &r->dir[i], now - j->counted[i]);
 		j->counted[i] = now;
+		packets += (uint32_t)READ_RECORD(d, packets);
 		active_ns = MAX(active_ns, READ_RECORD(d, payload_ns));
 	}
+	r->steps = MAX(r->steps, packets);
 	return active_ns;
 }
 
@@ -495,7 +334,7 @@ int wire_share_open(const struct wire_share_conf *conf, uint32_t worker, struct 
 	list_init(&s->lingering);
 	list_init(&s->promoting);
 	timer_init(&s->linger, on_linger);
-	timer_init(&s->look, on_look);
+	timer_init(&s->look, wire_promotions_look);
 	pools->wire = s;
 	rc = wire_ring_open(w, s->ring_index, on_event, s, &s->ring);
 	if (!rc)
@@ -544,6 +383,13 @@ void wire_share_leave_behind(struct relay_pools *pools)
 {
 	if (pools->wire)
 		pools->wire->leave_behind = true;
+}
+
+void wire_share_listen_late(const struct relay_pools *pools, const struct addr *at, bool late)
+{
+	/* It is no place of ours any more: the app is going. */
+	if (wire_listen_late(pools->wire->wire, at, late))
+		return;
 }
 
 int64_t relay_wire_flow(const struct relay *r)

@@ -38,6 +38,10 @@ bool wire_may_promote(const struct relay *r);
 /* Begins to put a relay on the wire that has moved bytes already. */
 void wire_promote(struct relay *r);
 
+/* Connections to this address and port are to be held from the SYN on, as wiring.h has said, or not
+ * for now. */
+void wire_share_listen_late(const struct relay_pools *pools, const struct addr *at, bool late);
+
 /* The index of a relay's flow; -1: it is not on the wire. */
 int64_t relay_wire_flow(const struct relay *r);
 

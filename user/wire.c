@@ -179,17 +179,32 @@ void wire_lose(struct wire *w, uint32_t per_million)
 
 /* --- before a join --------------------------------------------------------------------------- */
 
-int wire_listen(struct wire *w, const struct addr *at, bool on)
+static struct wire_listener listener_key(const struct addr *at)
 {
 	struct wire_listener key = { .port = htons(addr_port(at)) };
-	uint32_t unused = 0;
-	int rc;
 
 	wire_leg_put_host(key.addr, at);
+	return key;
+}
+
+int wire_listen(struct wire *w, const struct addr *at, bool on)
+{
+	const struct wire_listener key = listener_key(at);
+	uint32_t late = 0;
+	int rc;
+
 	if (on)
-		return bpf_map_update_elem(w->maps.listeners, &key, &unused, BPF_ANY);
+		return bpf_map_update_elem(w->maps.listeners, &key, &late, BPF_ANY);
 	rc = bpf_map_delete_elem(w->maps.listeners, &key);
 	return rc == -ENOENT ? 0 : rc;
+}
+
+int wire_listen_late(struct wire *w, const struct addr *at, bool late)
+{
+	const struct wire_listener key = listener_key(at);
+	uint32_t value = late;
+
+	return bpf_map_update_elem(w->maps.listeners, &key, &value, BPF_EXIST);
 }
 
 int wire_expect(struct wire *w, int fd)
@@ -199,10 +214,26 @@ int wire_expect(struct wire *w, int fd)
 	return bpf_map_update_elem(w->maps.expected, &fd, &unused, BPF_ANY);
 }
 
+int wire_watch(struct wire *w, const struct wire_tuple *leg)
+{
+	const struct wire_hold nothing = { 0 };
+
+	return bpf_map_update_elem(w->maps.holds, leg, &nothing, BPF_ANY);
+}
+
+bool wire_is_seen(const struct wire *w, const struct wire_tuple *leg)
+{
+	struct wire_hold found;
+
+	return !bpf_map_lookup_elem(w->maps.holds, leg, &found) && found.ifindex;
+}
+
 int wire_hold(struct wire *w, const struct wire_tuple *leg)
 {
-	struct wire_hold hold = { .since_ns = clock_ns() };
+	struct wire_hold hold = { 0 };
 
+	bpf_map_lookup_elem(w->maps.holds, leg, &hold); /* none: it was not seen yet */
+	hold.since_ns = clock_ns();
 	return bpf_map_update_elem(w->maps.holds, leg, &hold, BPF_ANY);
 }
 
@@ -210,7 +241,7 @@ bool wire_is_held(struct wire *w, const struct wire_tuple *leg, struct wire_hold
 {
 	struct wire_hold found;
 
-	if (bpf_map_lookup_elem(w->maps.holds, leg, &found) ||
+	if (bpf_map_lookup_elem(w->maps.holds, leg, &found) || !found.since_ns ||
 	    clock_ns() > found.since_ns + w->maps.settings->hold_max_ns)
 		return false;
 	if (hold)

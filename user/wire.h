@@ -69,11 +69,19 @@ void wire_lose(struct wire *w, uint32_t per_million);
 /* From now on, or no longer, payload to this address (or a wildcard) and port is held from the SYN
  * on. 0 or -errno. */
 int wire_listen(struct wire *w, const struct addr *at, bool on) must_check;
+/* What is held by wire_listen() is, until this is said anew, only held by wire_hold(). 0 or -errno
+ * (-ENOENT: it was not held). */
+int wire_listen_late(struct wire *w, const struct addr *at, bool late) must_check;
 /* Before connect(2): what answers to this socket is held from its SYN-ACK on. 0 or -errno. */
 int wire_expect(struct wire *w, int fd) must_check;
 /* The leg of a connected socket of ours: what comes in on it. False: not TCP over IP. */
 bool wire_leg_of(int fd, struct wire_tuple *leg);
-/* Holds a leg from now on, to promote its flow later: see settler.h. 0 or -errno. */
+/* Looks from now on whether a leg's packets come by the program, and holds nothing. 0 or -errno. */
+int wire_watch(struct wire *w, const struct wire_tuple *leg) must_check;
+/* One has come since, or since the leg is held. */
+bool wire_is_seen(const struct wire *w, const struct wire_tuple *leg);
+/* Holds a leg from now on, to promote its flow later: see settler.h. If it was seen, it still is.
+ * 0 or -errno. */
 int wire_hold(struct wire *w, const struct wire_tuple *leg) must_check;
 /* What is known of a held leg; `hold` may be NULL. False: it is not held (any more). */
 bool wire_is_held(struct wire *w, const struct wire_tuple *leg, struct wire_hold *hold);

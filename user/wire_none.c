@@ -78,11 +78,33 @@ int wire_listen(struct wire *w, const struct addr *at, bool on)
 	return -EOPNOTSUPP;
 }
 
+int wire_listen_late(struct wire *w, const struct addr *at, bool late)
+{
+	(void)w;
+	(void)at;
+	(void)late;
+	return -EOPNOTSUPP;
+}
+
 int wire_expect(struct wire *w, int fd)
 {
 	(void)w;
 	(void)fd;
 	return -EOPNOTSUPP;
+}
+
+int wire_watch(struct wire *w, const struct wire_tuple *leg)
+{
+	(void)w;
+	(void)leg;
+	return -EOPNOTSUPP;
+}
+
+bool wire_is_seen(const struct wire *w, const struct wire_tuple *leg)
+{
+	(void)w;
+	(void)leg;
+	return false;
 }
 
 int wire_hold(struct wire *w, const struct wire_tuple *leg)

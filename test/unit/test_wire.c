@@ -252,6 +252,29 @@ static void what_nobody_listens_for_is_not_held(void **state)
 	bench_close(&b);
 }
 
+static void a_late_listener_holds_nothing(void **state)
+{
+	const struct addr front = front_address(AF_INET);
+	struct wire_tuple leg;
+	struct bench b;
+
+	(void)state;
+	SKIP_IF_REASON();
+	bench_open(&b, AF_INET, as_usual);
+	for (int late = 1; late >= 0; late--) {
+		struct flow f;
+
+		assert_int_equal(wire_listen_late(b.wire, &front, late), 0);
+		flow_connect(&b, &f);
+		assert_true(wire_leg_of(f.inner[CLIENT], &leg));
+		assert_int_equal(wire_is_held(b.wire, &leg, NULL), !late);
+		flow_close(&b, &f);
+	}
+	assert_int_equal(wire_listen(b.wire, &front, false), 0);
+	assert_int_equal(wire_listen_late(b.wire, &front, false), -ENOENT);
+	bench_close(&b);
+}
+
 static void a_wildcard_listens_for_its_family(void **state)
 {
 	const struct variant *v = *state;
@@ -638,6 +661,7 @@ int main(void)
 		BOTH_FAMILIES(a_refused_connect_loses_nothing),
 		BOTH_FAMILIES(a_released_leg_is_the_sockets),
 		cmocka_unit_test(what_nobody_listens_for_is_not_held),
+		cmocka_unit_test(a_late_listener_holds_nothing),
 		BOTH_FAMILIES(a_wildcard_listens_for_its_family),
 		cmocka_unit_test(joined_sockets_are_silent),
 		cmocka_unit_test(a_refusal_leaves_all_as_it_was),
