@@ -124,7 +124,8 @@ static __always_inline struct wire_direction *direction(__u32 slot)
 	return bpf_map_lookup_elem(&wire_directions, &slot);
 }
 
-/* It may be watched only. `since` may be a little later than `now`, where one is of the coarse clock. */
+/* It may be watched only. `since` may be a little later than `now`, where one is of the coarse
+ * clock. */
 static __always_inline bool hold_is_valid(const struct wire_hold *hold, __u64 now)
 {
 	const struct wire_settings *s = settings();

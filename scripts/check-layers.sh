@@ -11,7 +11,7 @@ cd "${1:-$(dirname "$0")/../user}"
 floors=(
 	'util list log log_* addr addr_set addr_range proxy_header histogram buckets table client screen'
 	'net netlink unix_socket veth timer loop pool slots settler waitq sources'
-	'config config_* reason admission backend backend_* app app_listen balancer resolver load load_* lab ingress'
+	'config config_* reason admission backend backend_* app app_listen brevity balancer resolver load load_* lab ingress'
 	'bpf_load bpf_ring sockmap sockmap_* bypass bypass_* tcx tcx_* park wire wire_none wire_names wire_maps wire_hooks wire_adopted wire_leg wire_devices engine engine_* trial probe probe_* names apps'
 	'session session_* listener'
 	'worker workers health health_* cutter wire_keeper wiring bypassing ports flows reload admin admin_* metrics metrics_* http proxy proxy_* bench bench_*'

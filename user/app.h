@@ -13,6 +13,7 @@
 #define SHUNT_APP_H
 
 #include "backend.h"
+#include "brevity.h"
 #include "buckets.h"
 #include "reason.h"
 #include "waitq.h"
@@ -33,6 +34,7 @@ struct app_shared {
 	struct buckets connect_time;  /* of each connect that succeeded: connect_bounds */
 	struct buckets duration;      /* of each connection that had a backend: connection_bounds */
 	_Atomic uint64_t leave_by_ns; /* removed: its sessions are closed then; 0: never */
+	struct brevity brevity;       /* of those that auto serves, if there is the wire */
 };
 
 struct app {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "net.h"
+#include "session_brief.h"
 #include "session_connect.h"
 #include "session_header.h"
 #include "session_log.h"
@@ -455,6 +456,7 @@ static void count_close(struct session *s, enum close_reason reason)
 		buckets_add(&app->duration, &connection_bounds,
 			    s->ctx->loop->now_ns - s->opened_ns);
 	session_count_bytes(s);
+	session_brief_note(s);
 }
 
 static void close_side(struct session *s, int i, bool reset)
@@ -545,7 +547,7 @@ static struct session *session_new(struct session_ctx *ctx, struct app *app,
 
 static void begin(struct session *s)
 {
-	if (!session_connect_late(s))
+	if (!session_connect_late(s) && !session_brief_late(s))
 		relay_prepare(&s->relay, -1);
 	if (session_header_is_awaited(s))
 		await_header(s);

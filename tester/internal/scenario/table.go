@@ -187,6 +187,8 @@ var table = []scenario{
 		"a client or backend on this host, mixed families, \"Wire\": false: served off the wire, with the reason", leftAlone, "wire"},
 	{"flow_is_promoted_under_load", everywhere,
 		"a connection that missed its beginning gets on the wire while both directions are full, exact", promoted, "wire"},
+	{"brief_connections_begin_off_the_wire", once,
+		"where most are over after a message, auto joins those that are not, and all again once it is quiet", brief, "wire"},
 	{"ended_flows_leave_no_entry", once,
 		"10,000 flows come and go, and the whole table is free again", leavesNothing, "wire"},
 	{"flows_outlive_a_killed_daemon", everywhere,
