@@ -14,7 +14,7 @@
 #define ACKNOWLEDGED_TURNS 20
 #define TURN_MS 10
 #define ROUNDS 400
-#define ROUND_BYTES (64u * KIB)
+#define ROUND_BYTES 65536u
 #define HUNG_NS (20 * NSEC_PER_SEC)
 
 struct receiver {
