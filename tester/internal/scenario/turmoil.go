@@ -130,6 +130,9 @@ func (t *turmoil) visit() error {
 	if err == nil {
 		err = t.talk(c)
 	}
+	if err != nil {
+		err = fmt.Errorf("%w (%s to port %d)", err, c.Local(), port)
+	}
 	return err
 }
 
@@ -155,7 +158,13 @@ func (t *turmoil) talk(c *flow.Conn) error {
 		return err
 	}
 	for i := rand.Intn(4); i > 0; i-- {
-		if err := c.Ask(1+rand.Int63n(50000), flow.Steady); err != nil {
+		// In turn, not at once as by Ask: the kernel tells of a reset once, and who is sending then would be
+		// told of it, and who is receiving of an end.
+		n := 1 + rand.Int63n(50000)
+		if err := c.Send(n, flow.Steady); err != nil {
+			return err
+		}
+		if err := c.Recv(n, flow.Steady); err != nil {
 			return err
 		}
 		time.Sleep(time.Duration(rand.Intn(10)) * time.Millisecond)
