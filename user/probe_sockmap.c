@@ -1,87 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "engine_sockmap.h"
-#include "probe_check.h"
 #include "probe_cost.h"
-#include "trial.h"
+#include "probe_ends.h"
 
 #define TRIAL_BYTES (128u << 10)
 #define TINY_SNDBUF_BYTES 2048
-/* A sender that could not send for so many turns, of a millisecond each, has been stopped. */
-#define STOPPED_TURNS 20
-/* What a stopped reader can leave in TCP's buffers of both connections, and then some. */
-#define STOPPED_MAX_BYTES (64u << 20)
+/* Of a millisecond each, until a RST has been seen. */
+#define RESET_TURNS 20
 
 #define OFF "the engine sockmap is not used"
 
 struct sockmap_probe {
-	struct trial trial;
+	struct probe_ends ends;
 	struct sockmap *map;
-	uint64_t deadline_ns;
-	size_t sent[2], received[2];
-	struct probe_result *result; /* of the check that runs */
 };
-
-static struct sockmap_probe *begin_check(void *trial, struct probe_result *r)
-{
-	struct sockmap_probe *p = trial;
-
-	p->result = r;
-	return p;
-}
 
 static void end_check(void *trial)
 {
-	struct sockmap_probe *p = trial;
-
-	if (p->trial.loop.epoll_fd >= 0)
-		trial_close(&p->trial);
-	p->trial = (struct trial){ .loop.epoll_fd = -1 };
+	probe_ends_close(&((struct sockmap_probe *)trial)->ends);
 }
 
-/* --- both ends of a trial ------------------------------------------------------------------- */
-
-static int begin(struct sockmap_probe *p, int sndbuf)
+static int begin(struct sockmap_probe *p, struct probe_result *r, int sndbuf)
 {
-	struct trial_conf conf = {
+	const struct trial_conf conf = {
 		.engine = &engine_sockmap,
 		.sockmap = p->map,
 		.sndbuf = sndbuf,
 		.max_buffers = 2,
 	};
-	int rc = trial_open(&p->trial, &conf);
 
-	memset(p->sent, 0, sizeof(p->sent));
-	memset(p->received, 0, sizeof(p->received));
-	return rc ? probe_found(p->result, rc, "no loopback connections could be made: %s",
-				strerror(-rc))
-		  : 0;
+	return probe_ends_open(&p->ends, r, &conf);
 }
 
-static int turn(struct sockmap_probe *p, int wait_ms)
+static const struct shunt_direction *record(const struct sockmap_probe *p, int from)
 {
-	int rc = trial_turn(&p->trial, wait_ms);
-
-	if (rc)
-		return probe_found(p->result, rc, "the relay failed: %s", strerror(-rc));
-	if (p->trial.loop.now_ns > p->deadline_ns)
-		return probe_found(p->result, -ETIMEDOUT, "nothing moved any more");
-	return 0;
-}
-
-static size_t send_some(struct sockmap_probe *p, int i, size_t len)
-{
-	return probe_send(p->trial.outer[i], i, &p->sent[i], len);
-}
-
-static int receive_some(struct sockmap_probe *p, int i, size_t len, bool *end)
-{
-	return probe_receive(p->result, p->trial.outer[i], !i, &p->received[i], len, end);
+	return relay_sockmap_direction(&p->ends.trial.relay, from);
 }
 
 static int wait_for_kernel(struct sockmap_probe *p)
@@ -89,54 +46,12 @@ static int wait_for_kernel(struct sockmap_probe *p)
 	int rc = 0;
 
 	for (int i = 0; !rc && i < 2;) {
-		const struct shunt_direction *d = relay_sockmap_direction(&p->trial.relay, i);
+		const struct shunt_direction *d = record(p, i);
 
 		if (d && d->resume_at != SHUNT_RESUME_NEVER && d->resume_at == d->passed)
 			i++;
 		else
-			rc = turn(p, 1);
-	}
-	return rc;
-}
-
-/* Until there is something to relay or to receive, or a moment has passed. */
-static void wait_for_bytes(const struct sockmap_probe *p, int receiver)
-{
-	struct pollfd fds[] = {
-		{ .fd = p->trial.loop.epoll_fd, .events = POLLIN },
-		{ .fd = p->trial.outer[receiver], .events = POLLIN },
-	};
-
-	poll(fds, ARRAY_SIZE(fds), 1);
-}
-
-/* Sends till `total`, and lets a reader that takes little at a time have it. */
-static int relay_bytes(struct sockmap_probe *p, int from, size_t total, size_t read_size)
-{
-	bool end = false;
-	int rc = 0;
-
-	while (!rc && p->received[!from] < total && !end) {
-		if (p->sent[from] < total)
-			send_some(p, from, total - p->sent[from]);
-		else
-			wait_for_bytes(p, !from);
-		rc = turn(p, 0);
-		if (!rc)
-			rc = receive_some(p, !from, read_size, &end);
-	}
-	return rc || !end ? rc : probe_found(p->result, -EIO, "the end came before the last byte");
-}
-
-static int expect_end(struct sockmap_probe *p, int i)
-{
-	bool end = false;
-	int rc = 0;
-
-	while (!rc && !end) {
-		rc = turn(p, 1);
-		if (!rc)
-			rc = receive_some(p, i, PROBE_CHUNK_BYTES, &end);
+			rc = probe_ends_turn(&p->ends, 1);
 	}
 	return rc;
 }
@@ -165,7 +80,7 @@ static int check_kernel(void *trial, struct probe_result *r)
 
 static int check_load(void *trial, struct probe_result *r)
 {
-	struct sockmap_probe *p = begin_check(trial, r);
+	struct sockmap_probe *p = trial;
 	struct sockmap_conf conf = {
 		.workers = 1,
 		.flows_per_worker = 64,
@@ -178,116 +93,94 @@ static int check_load(void *trial, struct probe_result *r)
 
 static int check_exact_in_kernel(void *trial, struct probe_result *r)
 {
-	struct sockmap_probe *p = begin_check(trial, r);
-	int rc = begin(p, 0);
+	struct sockmap_probe *p = trial;
+	int rc = begin(p, r, 0);
 
 	if (!rc)
 		rc = wait_for_kernel(p);
 	for (int from = 0; !rc && from < 2; from++)
-		rc = relay_bytes(p, from, TRIAL_BYTES, 10000);
+		rc = probe_ends_relay(&p->ends, from, TRIAL_BYTES, 10000);
 	for (int from = 0; !rc && from < 2; from++)
-		if (!relay_sockmap_direction(&p->trial.relay, from)->redirected)
+		if (!record(p, from)->redirected)
 			rc = probe_found(r, -EIO, "the kernel did not redirect anything");
 	return rc ? rc : probe_found(r, 0, "%u bytes each way, all right", TRIAL_BYTES);
 }
 
 static int check_exact_tiny_buffer(void *trial, struct probe_result *r)
 {
-	struct sockmap_probe *p = begin_check(trial, r);
-	int rc = begin(p, TINY_SNDBUF_BYTES);
+	struct sockmap_probe *p = trial;
+	int rc = begin(p, r, TINY_SNDBUF_BYTES);
 
 	for (int from = 0; !rc && from < 2; from++)
-		rc = relay_bytes(p, from, TRIAL_BYTES, 3000);
+		rc = probe_ends_relay(&p->ends, from, TRIAL_BYTES, 3000);
 	return rc ? rc : probe_found(r, 0, "%u bytes each way, all right", TRIAL_BYTES);
 }
 
 static int check_queued(void *trial, struct probe_result *r)
 {
-	struct sockmap_probe *p = begin_check(trial, r);
-	int rc = begin(p, 0);
+	struct sockmap_probe *p = trial;
+	int rc = begin(p, r, 0);
 
 	if (rc)
 		return rc;
-	send_some(p, CLIENT, 5000);
-	rc = relay_join(&p->trial.relay, &engine_sockmap, ENGINE_FORCED);
+	probe_ends_send(&p->ends, CLIENT, 5000);
+	rc = relay_join(&p->ends.trial.relay, &engine_sockmap, ENGINE_FORCED);
 	if (rc)
 		return probe_found(r, rc, "the sockets were not taken: %s", strerror(-rc));
-	rc = relay_bytes(p, CLIENT, 5000, PROBE_CHUNK_BYTES);
+	rc = probe_ends_relay(&p->ends, CLIENT, 5000, PROBE_CHUNK_BYTES);
 	return rc ? rc : probe_found(r, 0, "it arrived");
 }
 
 static int check_half_close(void *trial, struct probe_result *r)
 {
-	struct sockmap_probe *p = begin_check(trial, r);
+	struct sockmap_probe *p = trial;
+	int rc = 0;
 
-	for (int first = 0; first < 2; first++) {
-		int rc = begin(p, 0);
-
+	for (int first = 0; !rc && first < 2; first++) {
+		rc = begin(p, r, 0);
 		if (!rc)
 			rc = wait_for_kernel(p);
-		if (!rc && shutdown(p->trial.outer[first], SHUT_WR))
-			rc = probe_found(r, -errno, "shutdown: %s", strerror(errno));
 		if (!rc)
-			rc = expect_end(p, !first);
-		if (!rc)
-			rc = relay_bytes(p, !first, TRIAL_BYTES, PROBE_CHUNK_BYTES);
-		if (!rc && shutdown(p->trial.outer[!first], SHUT_WR))
-			rc = probe_found(r, -errno, "shutdown: %s", strerror(errno));
-		if (!rc)
-			rc = expect_end(p, first);
-		if (rc)
-			return rc;
-		if (!first)
-			trial_close(&p->trial);
+			rc = probe_ends_half_close(&p->ends, first, TRIAL_BYTES);
 	}
-	return probe_found(r, 0, "each end came alone, and what followed the other way arrived");
+	return rc ? rc
+		  : probe_found(r, 0,
+				"each end came alone, and what followed the other way arrived");
 }
 
 static int check_bounded(void *trial, struct probe_result *r)
 {
-	struct sockmap_probe *p = begin_check(trial, r);
-	int rc = begin(p, 0);
+	struct sockmap_probe *p = trial;
+	int rc = begin(p, r, 0);
 	uint32_t backlog;
 
 	if (!rc)
 		rc = wait_for_kernel(p);
-	for (int stopped = 0; !rc && stopped < STOPPED_TURNS; stopped++) {
-		while (send_some(p, CLIENT, PROBE_CHUNK_BYTES) &&
-		       p->sent[CLIENT] < STOPPED_MAX_BYTES)
-			stopped = 0;
-		if (p->sent[CLIENT] >= STOPPED_MAX_BYTES)
-			rc = probe_found(r, -ENOBUFS,
-					 "a sender was not stopped: %zu bytes and more",
-					 p->sent[CLIENT]);
-		else
-			rc = turn(p, 1);
-	}
+	if (!rc)
+		rc = probe_ends_stop(&p->ends);
 	if (rc)
 		return rc;
-	backlog = relay_sockmap_direction(&p->trial.relay, CLIENT)->backlog_max;
+	backlog = record(p, CLIENT)->backlog_max;
 	if (backlog > SOCKMAP_BACKLOG_CAP_DEFAULT_BYTES)
 		return probe_found(r, -ENOBUFS, "the backlog rose to %u bytes", backlog);
 	return probe_found(r, 0, "the sender stopped after %zu bytes; the highest backlog was %u",
-			   p->sent[CLIENT], backlog);
+			   p->ends.sent[CLIENT], backlog);
 }
 
 static int check_reset(void *trial, struct probe_result *r)
 {
-	struct sockmap_probe *p = begin_check(trial, r);
+	struct sockmap_probe *p = trial;
 	struct linger at_once = { 1, 0 };
-	int rc = begin(p, 0), failure = 0;
+	int rc = begin(p, r, 0);
 
 	if (!rc)
 		rc = wait_for_kernel(p);
 	if (rc)
 		return rc;
-	if (setsockopt(p->trial.outer[BACKEND], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)))
+	if (setsockopt(p->ends.trial.outer[BACKEND], SOL_SOCKET, SO_LINGER, &at_once,
+		       sizeof(at_once)))
 		return probe_found(r, -errno, "SO_LINGER: %s", strerror(errno));
-	close(p->trial.outer[BACKEND]);
-	p->trial.outer[BACKEND] = -1;
-	for (int k = 0; k < STOPPED_TURNS && !failure; k++)
-		failure = trial_turn(&p->trial, 1);
-	if (failure != -ECONNRESET || p->trial.relay.failed_side != BACKEND)
+	if (!probe_ends_see_reset(&p->ends, RESET_TURNS))
 		return probe_found(r, -EIO, "it was not seen as one");
 	return probe_found(r, 0, "seen as a reset by the backend");
 }
@@ -349,12 +242,11 @@ static void weigh(struct probe_report *report, struct sockmap *map)
 int probe_sockmap(struct probe_report *report, char *why, size_t size)
 {
 	const struct probe_suite suite = { checks, ARRAY_SIZE(checks), OFF, end_check };
-	struct sockmap_probe p = {
-		.trial.loop.epoll_fd = -1,
-		.deadline_ns = clock_ns() + PROBE_MAX_MS * NSEC_PER_MSEC,
-	};
-	int rc = probe_run(report, &suite, &p, why, size);
+	struct sockmap_probe p = { 0 };
+	int rc;
 
+	probe_ends_init(&p.ends);
+	rc = probe_run(report, &suite, &p, why, size);
 	weigh(report, rc ? NULL : p.map);
 	sockmap_close(p.map);
 	return rc;
