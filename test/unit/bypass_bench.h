@@ -8,40 +8,18 @@
 
 #include <netinet/in.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#define IN_FLIGHT_MAX (64u << 20)
 
-#include "cases.h"
 #include "engine_bypass.h"
-#include "trial.h"
+#include "trial_bench.h"
 
-#define CHUNK_MAX (256u << 10)
 #define SEED 20261124
 #define FLOWS 64
-#define IN_FLIGHT_MAX (64u << 20)
-#define KIB 1024u
-#define MIB (1024u * 1024u)
-
-struct bench {
-	struct trial trial;
-	struct trial_conf conf;
-	struct bypass *bypass;
-	uint64_t rng;
-	size_t sent[2], received[2];
-};
-
-static inline uint8_t byte_at(int stream, size_t offset)
-{
-	return (uint8_t)((offset * 2654435761u) >> 13) ^ (uint8_t)(offset >> 8) ^
-	       (uint8_t)(stream * 0x5a);
-}
 
 static inline struct bypass *open_bypass(uint32_t cap)
 {
@@ -60,14 +38,13 @@ static inline struct bypass *open_bypass(uint32_t cap)
 static inline void bench_open(struct bench *b, uint32_t cap, int family)
 {
 	*b = (struct bench){ .rng = SEED };
-	b->bypass = open_bypass(cap);
-	assert_non_null(b->bypass);
 	b->conf = (struct trial_conf){
 		.engine = &engine_copy,
-		.bypass = b->bypass,
+		.bypass = open_bypass(cap),
 		.family = family,
 		.max_buffers = 4,
 	};
+	assert_non_null(b->conf.bypass);
 	assert_int_equal(trial_open(&b->trial, &b->conf), 0);
 	for (int i = 0; i < 2; i++)
 		assert_non_null(relay_bypass_direction(&b->trial.relay, i));
@@ -77,10 +54,10 @@ static inline void bench_open(struct bench *b, uint32_t cap, int family)
 static inline void bench_close(struct bench *b)
 {
 	trial_close(&b->trial);
-	for (int k = 0; k < 1000 && bypass_ends(b->bypass); k++)
+	for (int k = 0; k < 1000 && bypass_ends(b->conf.bypass); k++)
 		usleep(1000);
-	assert_int_equal(bypass_ends(b->bypass), 0);
-	bypass_close(b->bypass);
+	assert_int_equal(bypass_ends(b->conf.bypass), 0);
+	bypass_close(b->conf.bypass);
 }
 
 static inline const struct bypass_direction *record(const struct bench *b, int from)
@@ -88,94 +65,12 @@ static inline const struct bypass_direction *record(const struct bench *b, int f
 	return relay_bypass_direction(&b->trial.relay, from);
 }
 
-static inline void turn(struct bench *b, int wait_ms)
-{
-	assert_int_equal(trial_turn(&b->trial, wait_ms), 0);
-}
-
-static inline size_t end_send(struct bench *b, int i, size_t len)
-{
-	static uint8_t chunk[CHUNK_MAX];
-	ssize_t n;
-
-	/* A test must not find out that there is no bound by using up the host's memory. */
-	if (b->sent[i] - b->received[!i] > IN_FLIGHT_MAX)
-		fail_msg("end %d has %zu bytes under way: there is no bound", i,
-			 b->sent[i] - b->received[!i]);
-	for (size_t k = 0; k < len; k++)
-		chunk[k] = byte_at(i, b->sent[i] + k);
-	n = len ? send(b->trial.outer[i], chunk, len, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
-	if (n < 0)
-		assert_int_equal(errno, EAGAIN);
-	if (n > 0)
-		b->sent[i] += (size_t)n;
-	return n > 0 ? (size_t)n : 0;
-}
-
-static inline void check_bytes(const struct bench *b, int i, const uint8_t *data, ssize_t n)
-{
-	for (ssize_t k = 0; k < n; k++)
-		if (data[k] != byte_at(!i, b->received[i] + (size_t)k))
-			fail_msg("byte %zu from end %d is wrong", b->received[i] + (size_t)k, !i);
-}
-
-/* 0: nothing now; -1: the end. */
-static inline ssize_t end_receive(struct bench *b, int i, size_t len)
-{
-	static uint8_t chunk[CHUNK_MAX];
-	ssize_t n = recv(b->trial.outer[i], chunk, len, MSG_DONTWAIT);
-
-	if (n < 0)
-		assert_int_equal(errno, EAGAIN);
-	check_bytes(b, i, chunk, n);
-	if (n > 0)
-		b->received[i] += (size_t)n;
-	return n == 0 ? -1 : MAX(n, 0);
-}
-
-static inline void receive_all(struct bench *b, int i)
-{
-	for (int k = 0; k < 20000 && b->received[i] < b->sent[!i]; k++) {
-		turn(b, 1);
-		while (end_receive(b, i, CHUNK_MAX) > 0)
-			;
-	}
-	assert_int_equal(b->received[i], b->sent[!i]);
-}
-
-static inline size_t random_size(struct bench *b)
-{
-	return 1 + rng_below(&b->rng, rng_below(&b->rng, 4) ? 4000 : CHUNK_MAX);
-}
-
-/* Both directions at once, with random chunks and readers that stop now and then. */
-static inline void exchange(struct bench *b, size_t total)
-{
-	bool reads[2] = { true, true };
-
-	for (int k = 0; b->received[0] < total || b->received[1] < total; k++) {
-		assert_true(k < 4000000);
-		for (int i = 0; i < 2; i++) {
-			size_t len = random_size(b);
-
-			end_send(b, i, MIN(len, total - b->sent[i]));
-			if (b->sent[!i] == total)
-				reads[i] = true;
-			else if (!rng_below(&b->rng, 40))
-				reads[i] = !reads[i];
-			if (reads[i])
-				assert_true(end_receive(b, i, random_size(b)) >= 0);
-		}
-		turn(b, 0);
-	}
-}
-
 /* What is sent now goes around the proxy. */
 static inline void expect_around(struct bench *b, int from, size_t len)
 {
 	uint64_t before = record(b, from)->bytes;
 
-	assert_int_equal(end_send(b, from, len), len);
+	assert_int_equal(outer_send(b, from, len), len);
 	assert_int_equal(record(b, from)->bytes - before, len);
 }
 
@@ -184,16 +79,16 @@ static inline void expect_through(struct bench *b, int from, size_t len, enum by
 {
 	uint64_t before = record(b, from)->bytes;
 
-	assert_int_equal(end_send(b, from, len), len);
+	assert_int_equal(outer_send(b, from, len), len);
 	assert_int_equal(record(b, from)->bytes, before);
 	assert_int_equal(record(b, from)->mode, why);
 }
 
 static inline void expect_end(struct bench *b, int i)
 {
-	for (int k = 0; k < 1000 && end_receive(b, i, CHUNK_MAX) >= 0; k++)
+	for (int k = 0; k < 1000 && outer_receive(b, i, CHUNK_MAX) >= 0; k++)
 		turn(b, 1);
-	assert_int_equal(end_receive(b, i, 1), -1);
+	assert_int_equal(outer_receive(b, i, 1), -1);
 }
 
 #endif

@@ -45,7 +45,7 @@ static void the_proxy_is_not_woken(void **state)
 
 		expect_around(&b, !(k & 1), 1000);
 		assert_int_equal(poll(&p, 1, 1000), 1);
-		assert_int_equal(end_receive(&b, k & 1, CHUNK_MAX), 1000);
+		assert_int_equal(outer_receive(&b, k & 1, CHUNK_MAX), 1000);
 		assert_int_equal(epoll_wait(b.trial.loop.epoll_fd, &event, 1, 0), 0);
 	}
 	assert_true(relay_refresh(&b.trial.relay) > 0);
@@ -70,12 +70,12 @@ static void bytes_on_their_way_are_not_overtaken(void **state)
 	turn(&b, 1);
 	expect_through(&b, 0, 1000, BYPASS_NOT_DRY); /* in the receiver's queue */
 	turn(&b, 1);
-	assert_int_equal(end_receive(&b, 1, 2500), 2500);
+	assert_int_equal(outer_receive(&b, 1, 2500), 2500);
 	expect_through(&b, 0, 1000, BYPASS_NOT_DRY); /* half read */
 	assert_int_equal(relay_way(&b.trial.relay, 0).reason, ENGINE_BYPASS_NOT_DRY);
-	receive_all(&b, 1);
+	receive_rest(&b, 1);
 	expect_around(&b, 0, 1000);
-	receive_all(&b, 1);
+	receive_rest(&b, 1);
 	bench_close(&b);
 }
 
@@ -89,16 +89,16 @@ static void switching_off_keeps_the_order(void **state)
 	bench_open(&b, MIB, AF_INET);
 	for (int k = 0; k < 200; k++) {
 		bypass_switch(&b.trial.relay, k % 3 == 0);
-		end_send(&b, 0, 1 + (size_t)k);
-		end_send(&b, 1, 500);
+		outer_send(&b, 0, 1 + (size_t)k);
+		outer_send(&b, 1, 500);
 		turn(&b, 0);
 		if (k % 7 == 0)
-			receive_all(&b, 1);
+			receive_rest(&b, 1);
 		if (k % 5 == 0)
-			receive_all(&b, 0);
+			receive_rest(&b, 0);
 	}
-	receive_all(&b, 0);
-	receive_all(&b, 1);
+	receive_rest(&b, 0);
+	receive_rest(&b, 1);
 	for (int i = 0; i < 2; i++) {
 		assert_true(record(&b, i)->bytes > 0);
 		assert_true(record(&b, i)->bytes < b.sent[i]);
@@ -109,7 +109,7 @@ static void switching_off_keeps_the_order(void **state)
 static void fill(struct bench *b, int from, size_t chunk)
 {
 	for (int stuck = 0; stuck < 20; stuck++) {
-		while (end_send(b, from, chunk))
+		while (outer_send(b, from, chunk))
 			stuck = 0;
 		turn(b, 1);
 	}
@@ -129,12 +129,12 @@ static void a_stopped_reader_is_bounded(void **state)
 		assert_true(record(&b, from)->bytes < 2 * MIB);
 		assert_true(record(&b, from)->unread_max < 2 * MIB);
 		assert_int_equal(relay_way(&b.trial.relay, from).engine == &engine_bypass, false);
-		receive_all(&b, !from);
+		receive_rest(&b, !from);
 		/* The kernel passes the next one without asking, after one that found no room. */
-		assert_int_equal(end_send(&b, from, 1000), 1000);
-		receive_all(&b, !from);
+		assert_int_equal(outer_send(&b, from, 1000), 1000);
+		receive_rest(&b, !from);
 		expect_around(&b, from, 1000);
-		receive_all(&b, !from);
+		receive_rest(&b, !from);
 		bench_close(&b);
 	}
 }
@@ -148,12 +148,12 @@ static void small_messages_are_bounded(void **state)
 	SKIP_IF_REASON();
 	bench_open(&b, 64 * KIB, AF_INET);
 	for (int k = 0; k < 5000; k++)
-		end_send(&b, 0, 1);
+		outer_send(&b, 0, 1);
 	assert_true(record(&b, 0)->messages <= 64 * KIB / 256);
 	assert_int_equal(record(&b, 0)->mode, BYPASS_NOT_DRY);
-	receive_all(&b, 1);
+	receive_rest(&b, 1);
 	expect_around(&b, 0, 1);
-	receive_all(&b, 1);
+	receive_rest(&b, 1);
 	bench_close(&b);
 }
 
@@ -174,7 +174,7 @@ static void an_end_comes_after_the_last_byte(void **state)
 		assert_int_equal(b.received[!first], b.sent[first]);
 		/* The other direction goes on, through the proxy: see test_bypass_ended.c. */
 		expect_through(&b, !first, 5000, BYPASS_ENDED);
-		receive_all(&b, first);
+		receive_rest(&b, first);
 		shutdown(b.trial.outer[!first], SHUT_WR);
 		expect_end(&b, first);
 		assert_true(relay_is_done(&b.trial.relay));
@@ -254,7 +254,7 @@ static void closing_with_unread_bytes_is_a_reset(void **state)
 		/* But not if all has been read. */
 		bench_open(&b, MIB, AF_INET);
 		expect_around(&b, !i, 1000);
-		receive_all(&b, i);
+		receive_rest(&b, i);
 		close_end(&b, i);
 		for (int k = 0; k < 20; k++)
 			turn(&b, 1);
@@ -279,8 +279,8 @@ static void peeking_does_not_consume(void **state)
 		assert_true(n >= 1000);
 		check_bytes(&b, 1, seen, n);
 	}
-	assert_int_equal(end_receive(&b, 1, 700), 700);
-	receive_all(&b, 1);
+	assert_int_equal(outer_receive(&b, 1, 700), 700);
+	receive_rest(&b, 1);
 	bench_close(&b);
 }
 
@@ -298,15 +298,15 @@ static void ends_that_need_tcp_have_it(void **state)
 	SKIP_IF_REASON();
 	bench_open(&b, MIB, AF_INET);
 	expect_around(&b, 0, 1000);
-	receive_all(&b, 1);
+	receive_rest(&b, 1);
 	set_option(b.trial.outer[0], SOL_SOCKET, SO_ZEROCOPY, 1);
 	expect_through(&b, 0, 1000, BYPASS_UNFIT);
-	receive_all(&b, 1);
+	receive_rest(&b, 1);
 	expect_around(&b, 1, 1000);
 	set_option(b.trial.outer[0], SOL_SOCKET, SO_RCVLOWAT, 100);
 	expect_through(&b, 1, 1000, BYPASS_UNFIT);
 	assert_int_equal(relay_way(&b.trial.relay, 1).reason, ENGINE_BYPASS_UNFIT);
-	receive_all(&b, 0);
+	receive_rest(&b, 0);
 	bench_close(&b);
 }
 
@@ -320,9 +320,9 @@ static void a_relay_that_leaves_parts_its_ends(void **state)
 	bench_open(&b, MIB, AF_INET);
 	expect_around(&b, 0, 1000);
 	bypass_leave(&b.trial.relay);
-	assert_int_equal(end_send(&b, 0, 1000), 1000);
+	assert_int_equal(outer_send(&b, 0, 1000), 1000);
 	assert_null(record(&b, 0));
-	receive_all(&b, 1);
+	receive_rest(&b, 1);
 	bench_close(&b);
 }
 

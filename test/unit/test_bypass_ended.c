@@ -48,15 +48,15 @@ static void blocking_recv_waits_after_shutdown(void **state)
 		bench_open(&b, MIB, AF_INET);
 		expect_around(&b, first, 1000);
 		expect_around(&b, !first, 1000);
-		receive_all(&b, 0);
-		receive_all(&b, 1);
+		receive_rest(&b, 0);
+		receive_rest(&b, 1);
 		r.fd = b.trial.outer[first];
 		assert_int_equal(fcntl(r.fd, F_SETFL, 0), 0);
 		shutdown(r.fd, SHUT_WR);
 		assert_int_equal(pthread_create(&thread, NULL, receive_one, &r), 0);
 		for (int k = 0; k < ACKNOWLEDGED_TURNS; k++)
 			turn(&b, TURN_MS);
-		end_send(&b, !first, 1);
+		outer_send(&b, !first, 1);
 		while (!r.done)
 			turn(&b, 1);
 		pthread_join(thread, NULL);
@@ -112,7 +112,7 @@ static void bytes_under_way_survive_shutdown(void **state)
 
 		assert_int_equal(pthread_create(&thread, NULL, send_all, &s), 0);
 		while (!ended && clock_ns() < deadline_ns) {
-			ended = end_receive(&b, to, CHUNK_MAX) < 0;
+			ended = outer_receive(&b, to, CHUNK_MAX) < 0;
 			if (!shut && b.received[to] >= shut_at)
 				shut = !shutdown(b.trial.outer[to], SHUT_WR);
 			turn(&b, 0);
@@ -124,7 +124,7 @@ static void bytes_under_way_survive_shutdown(void **state)
 		memset(b.received, 0, sizeof(b.received));
 		assert_int_equal(trial_open(&b.trial, &b.conf), 0);
 	}
-	assert_int_equal(bypass_counters(b.bypass, n), 0);
+	assert_int_equal(bypass_counters(b.conf.bypass, n), 0);
 	print_message("    %llu of %u ends left the map\n", (unsigned long long)n[BYPASS_ENDS_LEFT],
 		      2 * ROUNDS);
 	assert_true(n[BYPASS_ENDS_LEFT] > 0);

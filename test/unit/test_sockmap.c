@@ -366,7 +366,7 @@ static void what_can_not_be_bounded_is_reset(void **state)
 		rc = trial_turn(&b.trial, 0);
 	}
 	assert_int_equal(rc, -ENOBUFS);
-	assert_int_equal(sockmap_counters(b.map, counters), 0);
+	assert_int_equal(sockmap_counters(b.conf.sockmap, counters), 0);
 	assert_in_range(counters[SHUNT_DROPPED_UNREAD], 1, 2); /* one direction, or both */
 	bench_close(&b);
 }
@@ -385,7 +385,7 @@ static void a_missing_target_costs_no_byte(void **state)
 	b.trial.relay.side[1].watch.fd = -1;
 	assert_int_equal(outer_send(&b, 0, 1000), 1000);
 	usleep(1000);
-	assert_int_equal(sockmap_counters(b.map, counters), 0);
+	assert_int_equal(sockmap_counters(b.conf.sockmap, counters), 0);
 	assert_int_equal(counters[SHUNT_PASSED_NO_TARGET], 1);
 	assert_int_equal(relay_sockmap_direction(&b.trial.relay, 0)->passed, 1000);
 	bench_close(&b);
@@ -399,9 +399,9 @@ static void without_a_slot_it_stays_on_copy(void **state)
 
 	(void)state;
 	SKIP_IF_REASON();
-	b.map = open_map(1, MIB);
+	b.conf.sockmap = open_map(1, MIB);
 	b.conf.engine = &engine_sockmap;
-	b.conf.sockmap = b.map;
+	b.conf.sockmap = b.conf.sockmap;
 	assert_int_equal(trial_open(&b.trial, &b.conf), 0);
 	join(&b);
 	trial_disconnect(&b.trial);
@@ -481,7 +481,7 @@ static void short_flows_leave_nothing_behind(void **state)
 	print_message("             %d flows, of which %d found no slot that had rested\n", flows,
 		      flows - joined);
 	assert_int_equal(sockmap_share_in_use(&b.trial.pools), 0);
-	assert_int_equal(sockmap_entries(b.map), 0);
+	assert_int_equal(sockmap_entries(b.conf.sockmap), 0);
 	bench_close(&b);
 }
 
