@@ -3,12 +3,12 @@
  * The commands whose answer is no table: drain, stop, log-level and bypass, which have the running
  * daemon do something and tell of it in a line of words, and config.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client.h"
 #include "command.h"
+#include "command_ask.h"
 
 /* How the answer's row is told. */
 static void tell_drain(const cJSON *row)
@@ -65,36 +65,12 @@ static const struct act {
 	{ "config", .tell = tell_config },
 };
 
-struct asking {
-	const struct act *act;
-	bool json;
-};
-
-static void on_line(const char *text, cJSON *row, void *arg)
+static void tell(void *arg, cJSON *row)
 {
-	const struct asking *a = arg;
+	const struct act *act = arg;
 
-	if (a->json)
-		puts(text);
-	else if (row && !cJSON_HasObjectItem(row, "end") && !cJSON_HasObjectItem(row, "error"))
-		a->act->tell(row);
+	act->tell(row);
 	cJSON_Delete(row);
-}
-
-static int ask(struct asking *a, const char *path, int n, char *const *arguments)
-{
-	cJSON *request = cJSON_CreateObject();
-	char error[CLIENT_ERROR_MAX];
-	int rc;
-
-	cJSON_AddStringToObject(request, "command", a->act->command);
-	for (int i = 0; i < n; i++)
-		cJSON_AddStringToObject(request, a->act->keys[i], arguments[i]);
-	rc = client_ask(path, CLIENT_TIMEOUT_DEFAULT_S, request, on_line, a, error);
-	cJSON_Delete(request);
-	if (rc)
-		fprintf(stderr, "shunt: %s\n", error);
-	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static const struct act *find_act(const char *command)
@@ -117,35 +93,21 @@ static int count_keys(const struct act *act)
 
 int command_act(const struct command *c, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' },
-		{ "socket", required_argument, NULL, 's' },
-		{ "config", required_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	struct asking a = { .act = find_act(c->name) };
-	const char *socket = NULL, *config = NULL;
-	int option, arguments, status;
-	char *path;
+	static const struct option options[] = { COMMAND_ASK_JSON, COMMAND_ASK_OPTIONS };
+	const struct act *act = find_act(c->name);
+	struct command_ask ask = { 0 };
+	cJSON *request;
+	int option, n;
 
-	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		if (option == 'j')
-			a.json = true;
-		else if (option == 's')
-			socket = optarg;
-		else if (option == 'c')
-			config = optarg;
-		else
+	while ((option = getopt_long(argc, argv, COMMAND_ASK_SHORT, options, NULL)) != -1)
+		if (!command_ask_option(&ask, option))
 			return option == 'h' ? command_help(c) : command_usage_error(c);
-	}
-	arguments = argc - optind;
-	if (arguments < a.act->least || arguments > count_keys(a.act))
+	n = argc - optind;
+	if (n < act->least || n > count_keys(act))
 		return command_usage_error(c);
-	path = command_socket(socket, config);
-	if (!path)
-		return EXIT_FAILURE;
-	status = ask(&a, path, arguments, argv + optind);
-	free(path);
-	return status;
+	request = cJSON_CreateObject();
+	cJSON_AddStringToObject(request, "command", act->command);
+	for (int i = 0; i < n; i++)
+		cJSON_AddStringToObject(request, act->keys[i], argv[optind + i]);
+	return command_ask(&ask, request, tell, (void *)act);
 }

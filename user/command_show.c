@@ -3,12 +3,12 @@
  * The commands that ask the running daemon and show what it says: as a table, or as it came. What a
  * table looks like is a view: its columns, and the function that makes cells of a row of the answer.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client.h"
 #include "command.h"
+#include "command_ask.h"
 #include "table.h"
 
 /* One line of the answer. */
@@ -385,25 +385,18 @@ static const struct view views[] = {
 
 struct show {
 	const struct view *view;
-	const char *socket, *config, *app;
-	bool why, json;
+	const char *app;
+	bool why;
 	struct row *rows; /* for a table: all of the answer but its end */
 	size_t n_rows, rows_size;
 };
 
-static void on_line(const char *text, cJSON *row, void *arg)
+static void keep_row(void *arg, cJSON *row)
 {
 	struct show *s = arg;
 
-	if (s->json)
-		puts(text);
-	else if (cJSON_HasObjectItem(row, "problem"))
+	if (cJSON_HasObjectItem(row, "problem"))
 		fprintf(stderr, "%s\n", client_text(row, "problem"));
-	if (s->json || !row || cJSON_HasObjectItem(row, "end") ||
-	    cJSON_HasObjectItem(row, "error")) {
-		cJSON_Delete(row);
-		return;
-	}
 	if (s->n_rows == s->rows_size) {
 		s->rows_size = MAX(64u, 2 * s->rows_size);
 		s->rows = xreallocarray(s->rows, s->rows_size, sizeof(*s->rows));
@@ -427,27 +420,23 @@ static void print_table(const struct show *s)
 	table_free(t);
 }
 
-static int ask(struct show *s, const char *path)
+static int ask(struct show *s, const struct command_ask *a)
 {
 	cJSON *request = cJSON_CreateObject();
-	char error[CLIENT_ERROR_MAX];
-	int rc;
+	int status;
 
 	cJSON_AddStringToObject(request, "command", s->view->command);
 	if (s->app)
 		cJSON_AddStringToObject(request, "app", s->app);
 	if (s->why)
 		cJSON_AddTrueToObject(request, "why");
-	rc = client_ask(path, CLIENT_TIMEOUT_DEFAULT_S, request, on_line, s, error);
-	cJSON_Delete(request);
-	if (rc)
-		fprintf(stderr, "shunt: %s\n", error);
-	else if (!s->json)
+	status = command_ask(a, request, keep_row, s);
+	if (status == EXIT_SUCCESS && !a->json)
 		print_table(s);
 	for (size_t i = 0; i < s->n_rows; i++)
 		cJSON_Delete(s->rows[i].json);
 	free(s->rows);
-	return rc ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }
 
 static const struct view *find_view(const char *command)
@@ -464,45 +453,22 @@ int command_show(const struct command *c, int argc, char **argv)
 	static const struct option options[] = {
 		{ "app", required_argument, NULL, 'a' },
 		{ "why", no_argument, NULL, 'y' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "socket", required_argument, NULL, 's' },
-		{ "config", required_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+		COMMAND_ASK_JSON,
+		COMMAND_ASK_OPTIONS,
 	};
 	struct show s = { .view = find_view(c->name) };
-	int option, status;
-	char *path;
+	struct command_ask a = { 0 };
+	int option;
 
-	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		switch (option) {
-		case 'a':
+	while ((option = getopt_long(argc, argv, COMMAND_ASK_SHORT, options, NULL)) != -1) {
+		if (option == 'a')
 			s.app = optarg;
-			break;
-		case 'y':
+		else if (option == 'y')
 			s.why = true;
-			break;
-		case 'j':
-			s.json = true;
-			break;
-		case 's':
-			s.socket = optarg;
-			break;
-		case 'c':
-			s.config = optarg;
-			break;
-		case 'h':
-			return command_help(c);
-		default:
-			return command_usage_error(c);
-		}
+		else if (!command_ask_option(&a, option))
+			return option == 'h' ? command_help(c) : command_usage_error(c);
 	}
 	if (optind < argc || (s.app && !s.view->takes_app) || (s.why && !s.view->takes_why))
 		return command_usage_error(c);
-	path = command_socket(s.socket, s.config);
-	if (!path)
-		return EXIT_FAILURE;
-	status = ask(&s, path);
-	free(path);
-	return status;
+	return ask(&s, &a);
 }

@@ -3,12 +3,12 @@
  * `shunt top`: asks the running daemon again and again, and shows what it says. A daemon that goes
  * away is waited for: the last picture stays, with a notice, until the next one answers.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client.h"
 #include "command.h"
+#include "command_ask.h"
 #include "screen.h"
 #include "top.h"
 
@@ -210,41 +210,35 @@ int command_top(const struct command *c, int argc, char **argv)
 		{ "app", required_argument, NULL, 'a' },
 		{ "interval", required_argument, NULL, 'i' },
 		{ "count", required_argument, NULL, 'n' },
-		{ "socket", required_argument, NULL, 's' },
-		{ "config", required_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+		COMMAND_ASK_OPTIONS,
 	};
 	struct session t = {
 		.view = { .styled = true,
 			  .sort = TOP_BY_ACTIVE,
 			  .interval_ms = INTERVAL_DEFAULT_MS },
 	};
-	const char *socket = NULL, *config = NULL;
+	struct command_ask ask = { 0 };
 	unsigned int count = 0;
 	bool right = true;
 	char *path;
 	int option, status;
 
-	while (right && (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+	while (right &&
+	       (option = getopt_long(argc, argv, COMMAND_ASK_SHORT, options, NULL)) != -1) {
 		if (option == 'a')
 			t.app = optarg;
-		else if (option == 's')
-			socket = optarg;
-		else if (option == 'c')
-			config = optarg;
 		else if (option == 'i')
 			right = parse_interval(optarg, &t.view.interval_ms);
 		else if (option == 'n')
 			right = parse_count(optarg, &count);
-		else
+		else if (!command_ask_option(&ask, option))
 			return option == 'h' ? command_help(c) : command_usage_error(c);
 	}
 	if (!right)
 		return EXIT_USAGE;
 	if (optind < argc)
 		return command_usage_error(c);
-	t.socket = path = command_socket(socket, config);
+	t.socket = path = command_socket(ask.socket, ask.config);
 	if (!path)
 		return EXIT_FAILURE;
 	status = count ? run_counted(&t, count) : run_live(&t);
