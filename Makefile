@@ -156,6 +156,7 @@ $(O)/obj/user/sockmap.o: $(BPF_O)/shunt.skel.h
 $(O)/obj/user/bypass.o: $(BPF_O)/bypass.skel.h
 $(O)/obj/user/wire_maps.o $(WIRE_UNITS:%.c=$(O)/obj/%.o): $(BPF_O)/wire.skel.h
 
+.SECONDARY: # else the programs would be removed, and make would say so
 $(BPF_O)/%.skel.h: $(BPF_O)/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q){ echo '/* NOLINTBEGIN */' && $(BPFTOOL) gen skeleton $< name $*_bpf && echo '/* NOLINTEND */'; } >$@

@@ -19,10 +19,7 @@ struct bypassing {
 
 bool bypassing_serves(const struct app *app)
 {
-	const struct proxy_protocol_conf *header = &app->conf->proxy_protocol;
-
-	return app->conf->local_bypass && header->accept == PROXY_ACCEPT_OFF &&
-	       header->send == PROXY_HEADER_NONE;
+	return app->conf->local_bypass && !app_conf_has_header(app->conf);
 }
 
 struct bypassing *bypassing_new(const struct config *config, struct workers *workers)

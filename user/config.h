@@ -209,6 +209,8 @@ struct config_errors {
 	size_t total; /* found */
 };
 
+/* Do its connections begin with a PROXY header, the client's or the backend's? */
+bool app_conf_has_header(const struct app_conf *app);
 /* Where an app listens, in all; and the one of number k, whose path is the conf's. */
 size_t app_conf_listeners(const struct app_conf *app);
 struct addr app_conf_listener(const struct app_conf *app, size_t k);

@@ -48,3 +48,9 @@ void check_proxy_protocol(struct reader *r, const struct app_conf *app, const st
 		"ProxyProtocol.TrustedFrom is missing, with Accept \"on\" it must be " RANGES_MUST
 		"; [\"0.0.0.0/0\", \"::/0\"] is everybody");
 }
+
+bool app_conf_has_header(const struct app_conf *app)
+{
+	return app->proxy_protocol.accept != PROXY_ACCEPT_OFF ||
+	       app->proxy_protocol.send != PROXY_HEADER_NONE;
+}

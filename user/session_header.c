@@ -25,7 +25,7 @@ bool session_header_is_to_be_sent(const struct session *s)
 
 int session_header_open(struct session *s)
 {
-	if (s->header || (!session_header_is_awaited(s) && !session_header_is_to_be_sent(s)))
+	if (s->header || !app_conf_has_header(s->app->conf))
 		return 0;
 	s->header = calloc(1, sizeof(*s->header));
 	return s->header ? 0 : -ENOMEM;

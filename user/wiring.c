@@ -28,10 +28,7 @@ bool wiring_serves(const struct app *app)
 /* From the SYN on? Not if the first bytes of its connections, a PROXY header's, are for sockets. */
 static bool is_held_early(const struct app *app)
 {
-	const struct proxy_protocol_conf *conf = &app->conf->proxy_protocol;
-
-	return wiring_serves(app) && conf->accept == PROXY_ACCEPT_OFF &&
-	       conf->send == PROXY_HEADER_NONE;
+	return wiring_serves(app) && !app_conf_has_header(app->conf);
 }
 
 /* --- what is held ------------------------------------------------------------------------------ */
