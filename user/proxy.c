@@ -509,6 +509,9 @@ static int start(struct proxy *p)
 
 static void finish(struct proxy *p)
 {
+	/* Whoever ends without having been told to leaves what can go on without him. */
+	bool leave = !p->workers.draining || leaves_wire(p);
+
 	names_free(p->names);
 	health_free(p->health);
 	workers_close(&p->workers);
@@ -516,7 +519,7 @@ static void finish(struct proxy *p)
 	admission_destroy(&p->admission);
 	admin_close(p->admin);
 	http_close(p->http);
-	proxy_engines_close(&p->engines, !p->workers.draining || leaves_wire(p));
+	proxy_engines_close(&p->engines, leave);
 	reload_close(p->reload);
 	ports_free(&p->ports);
 	apps_free(&p->apps);

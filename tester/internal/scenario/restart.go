@@ -141,6 +141,7 @@ func outlivesStop(e *env) {
 		e.endedAdopted(c[i], "done")
 	}
 	e.awaitExit()
+	e.nothingLeft("a drain", folder, devices)
 
 	start("leave")
 	for i := range c {
@@ -155,18 +156,23 @@ func outlivesStop(e *env) {
 	e.Sawf("%d flows left and adopted, drained; %d left and cleared", conns, conns)
 }
 
-// clear runs `shunt wire clear`, and looks for what may be left.
+// clear runs `shunt wire clear`.
 func (e *env) clear(pins string, devices []string) {
 	out, err := e.lab.Proxy.Command(0, false, e.Shunt, "wire", "clear", "--pins", pins).CombinedOutput()
 	if err != nil {
 		e.Failf("shunt wire clear: %w: %s", err, out)
 	}
+	e.nothingLeft("shunt wire clear", pins, devices)
+}
+
+// nothingLeft wants nothing of the wire to be there any more, after something.
+func (e *env) nothingLeft(after, pins string, devices []string) {
 	if left, err := os.ReadDir(pins); !os.IsNotExist(err) && len(left) > 0 {
-		e.Failf("shunt wire clear left %d pins", len(left))
+		e.Failf("%s left %d pins", after, len(left))
 	}
 	now, err := e.lab.Proxy.Devices()
 	e.Must(err)
 	if strings.Join(now, " ") != strings.Join(devices, " ") {
-		e.Failf("before there were the devices %v, there are %v", devices, now)
+		e.Failf("before there were the devices %v, after %s there are %v", devices, after, now)
 	}
 }
