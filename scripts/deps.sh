@@ -6,7 +6,7 @@ set -euo pipefail
 
 declare -A sets=(
 	[build]='build-essential pkg-config libcjson-dev libc-ares-dev libmicrohttpd-dev libbpf-dev bpftool clang llvm golang-go iproute2'
-	[check]='libcmocka-dev util-linux procps prometheus redis-server postgresql nginx wrk iperf3 nodejs'
+	[check]='libcmocka-dev util-linux procps prometheus redis-server postgresql haproxy nginx libnginx-mod-stream wrk iperf3 nodejs'
 	[lint]='clang clang-format clang-tidy libclang-rt-dev cppcheck shellcheck scdoc mandoc'
 	[man]='scdoc'
 	[bench]='haproxy nginx libnginx-mod-stream iperf3 redis-server redis-tools postgresql wrk gnuplot-nox python3'

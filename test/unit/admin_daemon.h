@@ -92,6 +92,7 @@ static inline void close_daemon(void)
 {
 	workers_stop(&workers, CLOSE_STOPPED);
 	workers_close(&workers);
+	admission_destroy(&admission);
 	admin_close(admin);
 	assert_int_equal(rmdir(folder), 0); /* the socket is gone */
 	apps_free(&apps);

@@ -82,6 +82,7 @@ static int close_daemon(void **state)
 	(void)state;
 	workers_stop(&workers, CLOSE_STOPPED);
 	workers_close(&workers);
+	admission_destroy(&admission);
 	http_close(http);
 	apps_free(&apps);
 	config_free(config);

@@ -51,6 +51,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	workers_close(&workers);
+	admission_destroy(&admission);
 	assert_int_equal(atomic_load(&fds.left), FDS); /* each socket is closed, and once */
 	ports_free(&ports);
 	app_list_free(&apps);

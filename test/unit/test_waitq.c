@@ -259,8 +259,12 @@ static void *crowd_main(void *arg)
 
 	for (int i = 0; i < GUESTS; i++)
 		act_within(&c->visitor[i], 4);
-	while (c->visits < VISITS && clock_ns() < until && !c->failed)
-		c->failed = loop_turn(&c->loop, TURN_MAX_MS);
+	while (c->visits < VISITS && clock_ns() < until && !c->failed) {
+		int rc = loop_turn(&c->loop, TURN_MAX_MS);
+
+		if (rc)
+			c->failed = rc;
+	}
 	return NULL;
 }
 

@@ -53,6 +53,7 @@ type told struct {
 		Forwarded int64 `json:"forwarded"`
 		ICMP      int64 `json:"icmp_forwarded"`
 	} `json:"wire_packets"`
+	Bypass map[string]int64 `json:"bypass"`
 	Parked struct {
 		Bytes int64 `json:"bytes"`
 	} `json:"wire_parked"`

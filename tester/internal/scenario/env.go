@@ -47,6 +47,8 @@ type env struct {
 	fdLimit int    // for the daemon; 0: the tester's own
 	onWire  bool   // the daemon joins what it can on the wire
 	offWire bool   // and this trial has connections that it can't join
+
+	noBypass bool // none of this trial's connections can be bypassed
 }
 
 // keys is a JSON object: an app, or options of one.
@@ -192,6 +194,7 @@ func (e *env) stop() {
 	if e.daemon.Exited() {
 		e.Failf("the daemon went before it was told to: %s", e.daemon.ExitState())
 	}
+	e.judgeBypass()
 	e.daemon.Signal(syscall.SIGTERM)
 	e.awaitExit()
 }
@@ -232,6 +235,17 @@ func (e *env) judgeEngines() {
 	if len(missed) > 0 {
 		e.Failf("%d connections were not on the wire, the first, of %s, was on %s", len(missed), missed[0].Client,
 			missed[0].Engine)
+	}
+}
+
+// judgeBypass wants some of what its ends have sent to have gone around the daemon, likewise.
+func (e *env) judgeBypass() {
+	if e.engine != bypass || e.noBypass || e.admin == "" {
+		return
+	}
+	moved := e.records(func(r *daemon.Record) bool { return r.ToBackend > 0 })
+	if len(moved) > 0 && e.shunt("status")[0].Bypass["redirected"] == 0 {
+		e.Failf("%d connections have moved bytes, and nothing went around the daemon", len(moved))
 	}
 }
 

@@ -128,6 +128,7 @@ func idleTimeout(e *env) {
 }
 
 func halfCloseTimeout(e *env) {
+	e.noBypass = true // a token goes through the proxy, and nothing comes after it
 	e.start(app(front, e.backends(1, flow.Hold), keys{"HalfCloseTimeout": "300ms"}))
 	for i := 0; i < 2; i++ {
 		ends, other := e.pair(front)

@@ -200,6 +200,7 @@ func (s *busy) endAll() {
 	s.Until("a record of each flow that has stayed", func() bool {
 		return len(s.records(func(r *daemon.Record) bool { return r.App == name })) >= len(s.clients)
 	})
+	s.Until("no connection is left", func() bool { return s.shunt("status")[0].Sessions == 0 })
 	bad := s.records(func(r *daemon.Record) bool {
 		return r.Reason != "done" && (r.App == name || r.Reason != "client_reset" && r.Reason != "backend_reset")
 	})

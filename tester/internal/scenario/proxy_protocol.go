@@ -63,7 +63,7 @@ func (e *env) endOf(client, reason string) daemon.Record {
 }
 
 func headerAccepted(e *env) {
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	e.start(app(front, e.backends(1, flow.Hold), e.accepts(nil)))
 	claim := claims[e.family]
 	v1, v2 := flow.ProxyV1(claim.From, claim.To), flow.ProxyV2(claim.From, claim.To, []byte{4, 0, 2, 7, 7})
@@ -95,7 +95,7 @@ func headerAccepted(e *env) {
 
 // headerAfterReload has a client say who it is after its target has left the configuration.
 func headerAfterReload(e *env) {
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	e.serveAdmin()
 	targets := e.backends(2, flow.Hold)
 	e.start(app(front, targets[:1], e.accepts(nil)))
@@ -117,7 +117,7 @@ func headerAfterReload(e *env) {
 }
 
 func headerRefused(e *env) {
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	const timeout = 300 * time.Millisecond
 	backends := e.backends(1, flow.Hold)
 	stranger := keys{"TrustedFrom": []string{"192.0.2.0/24", "2001:db8::/32"}}
@@ -173,7 +173,7 @@ func headerRefused(e *env) {
 // headerSent has both versions arrive at backends that the client can't tell apart from others, the first
 // target being dead, or a black hole that takes the time to connect.
 func headerSent(e *env) {
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	good := e.listen(e.at(1), flow.Headed(flow.Hold)).Name
 	greets := e.listen(e.at(3), flow.Headed(flow.Greet)).Name
 	send := func(version string) keys {
@@ -321,7 +321,7 @@ http {
 // headerOfOthers puts HAProxy before shunt, and HAProxy and nginx behind it.
 func headerOfOthers(e *env) {
 	haproxy, nginx := e.tool("haproxy"), e.tool("nginx")
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	host := func(network, host int) string {
 		a := lab.Addr(e.family, network, host)
 		if e.family == 6 {

@@ -55,6 +55,9 @@ func sourcesUsed(e *env) {
 	for i := 0; i < conns; i++ {
 		_, b := e.ask(front, 1000)
 		used[hostOf(b.Remote())]++
+		if i == 2*sources && len(used) < sources {
+			e.Failf("of %d connections all come from %v, so these are not taken in turn", i+1, used)
+		}
 	}
 	for _, host := range hosts {
 		if used[host] != ports {

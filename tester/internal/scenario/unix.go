@@ -53,7 +53,7 @@ func (e *env) onItsEngine(row told) {
 
 func unixTarget(e *env) {
 	const conns = 4
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	e.serveAdmin()
 	folder := e.socketFolder()
 	good, dead := folder+"/good", folder+"/dead"
@@ -81,7 +81,7 @@ func unixTarget(e *env) {
 
 func unixListener(e *env) {
 	const conns = 8
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	e.serveAdmin()
 	folder := e.socketFolder()
 	in, out := folder+"/new/in", folder+"/out"
@@ -144,7 +144,7 @@ func unixListener(e *env) {
 
 // unixBroken ends connections by what a unix socket has in place of a RST, and by one.
 func unixBroken(e *env) {
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	folder := e.socketFolder()
 	path := folder + "/app"
 	e.listenUnix(path, flow.Hold)
@@ -168,7 +168,7 @@ func unixBroken(e *env) {
 
 // unixPlace follows the socket's name through starts, reloads and stops.
 func unixPlace(e *env) {
-	e.offWire = true
+	e.offWire, e.noBypass = true, true
 	e.serveAdmin()
 	folder := e.socketFolder()
 	path, other, third := folder+"/app", folder+"/other", folder+"/third"
