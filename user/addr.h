@@ -77,6 +77,8 @@ struct addr addr_of_unix(const char *path);
 /* "10.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", "unix:/path", "-" for no address. Ends in NUL;
  * returns buf. */
 const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_MAX]);
+/* The same without the port: "192.0.2.1", "[::1]". Not of a unix socket. */
+const char *addr_format_host(const struct addr *a, char buf[ADDR_TEXT_MAX]);
 
 /*
  * Splits "host:port" or "[v6]:port" in two. 0, or -EINVAL with *why set to a constant phrase that

@@ -67,9 +67,8 @@ const char *addr_range_format(const struct addr_range *r, char buf[ADDR_RANGE_TE
 	char host[ADDR_TEXT_MAX];
 	const char *first = host;
 
-	/* "192.0.2.1:0", "[::1]:0": its port is 0, and a range needs no brackets. */
-	addr_format(&r->host, host);
-	*strrchr(host, ':') = '\0';
+	/* A range needs no brackets. */
+	addr_format_host(&r->host, host);
 	if (host[0] == '[') {
 		*strrchr(host, ']') = '\0';
 		first++;

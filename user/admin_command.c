@@ -45,7 +45,8 @@ static const struct admin_command commands[] = {
 	{ "log-level", "the least important lines that are logged, and another level from now on",
 	  TAKES(OPTION_LEVEL), .run = admin_row_log_level },
 	{ "bypass", "whether an app's local peers may go around the proxy, or may from now on",
-	  TAKES(OPTION_APP) | TAKES(OPTION_BYPASS), .run = admin_row_bypass },
+	  TAKES(OPTION_APP) | TAKES(OPTION_BYPASS), .check = admin_check_bypass,
+	  .run = admin_row_bypass },
 	{ "drain", "no new connections; the daemon ends with the last one",
 	  .run = admin_row_drain },
 	{ "stop", "closes all connections, and the daemon ends", .run = admin_row_stop },
@@ -62,12 +63,11 @@ static bool run_help(struct admin_request *r, cJSON *row)
 	return true;
 }
 
-/* -EINVAL with `WHAT "NAME"; did you mean "NEAREST"?`, or with `hint` when no name is near. */
-static int unknown(char error[ADMIN_ERROR_MAX], const char *what, const char *name,
-		   const char *const *names, size_t n, const char *hint)
+int admin_unknown(char error[ADMIN_ERROR_MAX], const char *what, const char *name,
+		  const char *const *names, size_t n, const char *hint)
 {
 	const char *nearest = nearest_name(name, names, n);
-	int len = snprintf(error, ADMIN_ERROR_MAX, "%s \"%.64s\"", what, name);
+	int len = snprintf(error, ADMIN_ERROR_MAX, "%s \"%.300s\"", what, name);
 
 	if (nearest)
 		snprintf(error + len, ADMIN_ERROR_MAX - (size_t)len, "; did you mean \"%s\"?",
@@ -88,8 +88,8 @@ static int find_command(struct admin_request *r, const char *name, char error[AD
 		r->command = &commands[i];
 		return 0;
 	}
-	return unknown(error, "there is no command", name, names, ARRAY_SIZE(names),
-		       "the command \"help\" lists them");
+	return admin_unknown(error, "there is no command", name, names, ARRAY_SIZE(names),
+			     "the command \"help\" lists them");
 }
 
 static int set_app(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
@@ -110,8 +110,8 @@ static int set_app(struct admin_request *r, const cJSON *v, char error[ADMIN_ERR
 	names = xcalloc(r->apps.n, sizeof(*names));
 	for (size_t i = 0; i < r->apps.n; i++)
 		names[i] = r->apps.list[i]->conf->name;
-	rc = unknown(error, "there is no app", v->valuestring, names, r->apps.n,
-		     "the command \"apps\" lists them");
+	rc = admin_unknown(error, "there is no app", v->valuestring, names, r->apps.n,
+			   "the command \"apps\" lists them");
 	free(names);
 	return rc;
 }
@@ -137,8 +137,8 @@ static int set_level(struct admin_request *r, const cJSON *v, char error[ADMIN_E
 		r->sets_level = true;
 		return 0;
 	}
-	return unknown(error, "there is no log level", name ? name : "", names, N_LOG_LEVELS,
-		       "there are error, warning, notice, info and debug");
+	return admin_unknown(error, "there is no log level", name ? name : "", names, N_LOG_LEVELS,
+			     "there are error, warning, notice, info and debug");
 }
 
 static int set_target(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
@@ -163,8 +163,8 @@ static int set_order(struct admin_request *r, const cJSON *v, char error[ADMIN_E
 		r->order = (enum backend_order)i;
 		return 0;
 	}
-	return unknown(error, "there is no order", name ? name : "", backend_order_names,
-		       N_BACKEND_ORDERS, "there are enabled, drained and disabled");
+	return admin_unknown(error, "there is no order", name ? name : "", backend_order_names,
+			     N_BACKEND_ORDERS, "there are enabled, drained and disabled");
 }
 
 static int set_bypass(struct admin_request *r, const cJSON *v, char error[ADMIN_ERROR_MAX])
@@ -204,7 +204,7 @@ static int set_option(struct admin_request *r, const cJSON *v, char error[ADMIN_
 		names[n++] = options[i].name;
 	}
 	snprintf(what, sizeof(what), "the command \"%s\" takes no option", r->command->name);
-	return unknown(error, what, v->string, names, n, hint);
+	return admin_unknown(error, what, v->string, names, n, hint);
 }
 
 static int read_request(struct admin_request *r, const cJSON *request, char error[ADMIN_ERROR_MAX])

@@ -50,6 +50,10 @@ struct admin_command {
 	bool (*run)(struct admin_request *r, cJSON *row);
 };
 
+/* -EINVAL with `WHAT "NAME"; did you mean "NEAREST"?`, or with `hint` when no name is near. */
+int admin_unknown(char error[ADMIN_ERROR_MAX], const char *what, const char *name,
+		  const char *const *names, size_t n, const char *hint);
+
 /*
  * Fills in r->command, the options and the apps from a request; what else the request needs is the
  * caller's to add. 0, or -EINVAL with what is wrong and what would be right in `error`. It is for

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "admin_command_act.h"
 
+#include <stdio.h>
+
 #include "log.h"
 
 bool admin_row_drain(struct admin_request *r, cJSON *row)
@@ -49,24 +51,32 @@ static const char *bypass_word(bool off)
 	return off ? "off" : "on";
 }
 
+int admin_check_bypass(struct admin_request *r, char error[ADMIN_ERROR_MAX])
+{
+	const char *why = NULL;
+
+	if (!r->app)
+		why = "which app? It takes an \"app\"";
+	else if (!r->app->conf->local_bypass)
+		why = "this app is not bypassed: its \"LocalBypass\" is false";
+	else if (!bypassing_serves(r->app))
+		why = "this app is not bypassed: it has a \"ProxyProtocol\"";
+	else if (!bypassing_bypass(r->context->bypassing))
+		why = "the local bypass does not run: the log says why";
+	if (why)
+		snprintf(error, ADMIN_ERROR_MAX, "%s", why);
+	return why ? -EINVAL : 0;
+}
+
 bool admin_row_bypass(struct admin_request *r, cJSON *row)
 {
-	struct bypassing *b = r->context->bypassing;
 	bool before;
 
 	if (r->at++)
 		return false;
-	if (!r->app)
-		r->error = "which app? It takes an \"app\"";
-	else if (!r->app->conf->local_bypass)
-		r->error = "this app is not bypassed: its \"LocalBypass\" is false";
-	else if (!bypassing_bypass(b))
-		r->error = "the local bypass does not run: the log says why";
-	if (r->error)
-		return false;
 	before = atomic_load(&r->app->shared->bypass_off);
 	if (r->sets_bypass && before != r->bypass_off) {
-		bypassing_switch(b, r->app, r->bypass_off);
+		bypassing_switch(r->context->bypassing, r->app, r->bypass_off);
 		log_notice("the local bypass of app \"%s\" is now %s", r->app->conf->name,
 			   bypass_word(r->bypass_off));
 	}

@@ -11,6 +11,8 @@
 bool admin_row_drain(struct admin_request *r, cJSON *row);
 bool admin_row_stop(struct admin_request *r, cJSON *row);
 bool admin_row_log_level(struct admin_request *r, cJSON *row);
+/* For struct admin_command.check: it is one of an app that may be bypassed. */
+int admin_check_bypass(struct admin_request *r, char error[ADMIN_ERROR_MAX]) must_check;
 bool admin_row_bypass(struct admin_request *r, cJSON *row);
 
 #endif

@@ -4,12 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admin_put.h"
 #include "backend_check.h"
-
-static void put_number(cJSON *object, const char *key, uint64_t value)
-{
-	cJSON_AddNumberToObject(object, key, (double)value);
-}
 
 static uint64_t age(uint64_t now_ns, uint64_t at_ns)
 {
@@ -23,9 +19,9 @@ void admin_put_check(cJSON *address, const struct endpoint *e, uint64_t now_ns)
 	if (!c->at_ns)
 		return;
 	cJSON_AddStringToObject(address, "check", check_result_names[c->result]);
-	put_number(address, "check_latency_us", c->latency_ns / NSEC_PER_USEC);
-	put_number(address, "check_since_ms", age(now_ns, c->result_since_ns) / NSEC_PER_MSEC);
-	put_number(address, "check_age_ms", age(now_ns, c->at_ns) / NSEC_PER_MSEC);
+	admin_put_u64(address, "check_latency_us", c->latency_ns / NSEC_PER_USEC);
+	admin_put_ms(address, "check_since_ms", age(now_ns, c->result_since_ns));
+	admin_put_ms(address, "check_age_ms", age(now_ns, c->at_ns));
 }
 
 static struct backend *find_target(const struct app *app, const char *text)
@@ -36,20 +32,11 @@ static struct backend *find_target(const struct app *app, const char *text)
 	return NULL;
 }
 
-static const char *nearest_target(const struct app *app, const char *text)
-{
-	const char **names = xcalloc(app->n_backends, sizeof(*names)), *nearest;
-
-	for (size_t i = 0; i < app->n_backends; i++)
-		names[i] = app->backends[i]->text;
-	nearest = nearest_name(text, names, app->n_backends);
-	free(names);
-	return nearest;
-}
-
 int admin_check_backend(struct admin_request *r, char error[ADMIN_ERROR_MAX])
 {
-	const char *nearest;
+	char what[ADMIN_ERROR_MAX];
+	const char **names;
+	int rc;
 
 	if (!r->app || !*r->target || r->order == N_BACKEND_ORDERS) {
 		snprintf(error, ADMIN_ERROR_MAX,
@@ -59,11 +46,14 @@ int admin_check_backend(struct admin_request *r, char error[ADMIN_ERROR_MAX])
 	r->backend = find_target(r->app, r->target);
 	if (r->backend)
 		return 0;
-	nearest = nearest_target(r->app, r->target);
-	snprintf(error, ADMIN_ERROR_MAX, "app \"%s\" has no target \"%.300s\"%s%s%s",
-		 r->app->conf->name, r->target, nearest ? "; did you mean \"" : "",
-		 nearest ? nearest : "; the command \"backends\" lists them", nearest ? "\"?" : "");
-	return -EINVAL;
+	names = xcalloc(r->app->n_backends, sizeof(*names));
+	for (size_t i = 0; i < r->app->n_backends; i++)
+		names[i] = r->app->backends[i]->text;
+	snprintf(what, sizeof(what), "app \"%s\" has no target", r->app->conf->name);
+	rc = admin_unknown(error, what, r->target, names, r->app->n_backends,
+			   "the command \"backends\" lists them");
+	free(names);
+	return rc;
 }
 
 static void log_order(const struct admin_request *r)
@@ -98,6 +88,6 @@ bool admin_row_backend_order(struct admin_request *r, cJSON *row)
 	cJSON_AddStringToObject(row, "target", r->backend->text);
 	cJSON_AddStringToObject(row, "order", backend_order_names[r->order]);
 	cJSON_AddStringToObject(row, "before", backend_order_names[before]);
-	put_number(row, "active", atomic_load(&r->backend->active));
+	admin_put_u64(row, "active", atomic_load(&r->backend->active));
 	return true;
 }

@@ -5,35 +5,21 @@
  */
 #include "admin_command_rows.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "admin_command_backend.h"
+#include "admin_put.h"
 #include "balancer.h"
 #include "config_write.h"
 #include "wire_leg.h"
 
 #define PORTS_TEXT_MAX 128 /* of an app's ports; the rest is cut off */
 
-/* Exact to the last bit, which a double is not. */
-static void put_u64(cJSON *row, const char *key, uint64_t value)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	cJSON_AddRawToObject(row, key, text);
-}
-
 static void put_str(cJSON *row, const char *key, const char *value)
 {
 	cJSON_AddStringToObject(row, key, value);
-}
-
-static void put_ms(cJSON *row, const char *key, uint64_t ns)
-{
-	put_u64(row, key, ns / NSEC_PER_MSEC);
 }
 
 static void put_addr(cJSON *row, const char *key, const struct addr *a)
@@ -55,13 +41,13 @@ static void put_totals(cJSON *row, const struct app_shared *t)
 {
 	cJSON *closed;
 
-	put_u64(row, "accepted", load(&t->accepted));
-	put_u64(row, "failovers", load(&t->failovers));
+	admin_put_u64(row, "accepted", load(&t->accepted));
+	admin_put_u64(row, "failovers", load(&t->failovers));
 	closed = cJSON_AddObjectToObject(row, "closed");
 	for (size_t i = 0; i < N_CLOSE_REASONS; i++)
-		put_u64(closed, close_reasons[i].name, load(&t->closed[i]));
-	put_u64(row, "bytes_to_backend", load(&t->bytes_to_backend));
-	put_u64(row, "bytes_to_client", load(&t->bytes_to_client));
+		admin_put_u64(closed, close_reasons[i].name, load(&t->closed[i]));
+	admin_put_u64(row, "bytes_to_backend", load(&t->bytes_to_backend));
+	admin_put_u64(row, "bytes_to_client", load(&t->bytes_to_client));
 }
 
 /* --- status ---------------------------------------------------------------------------------- */
@@ -74,7 +60,7 @@ static void put_states(cJSON *row, const struct flows *flows)
 	flows_for_each(f, flows) n[f->state]++;
 	/* A session is accepted or closed only for an instant of its worker's turn. */
 	for (size_t i = SESSION_ACCEPTED + 1; i < SESSION_CLOSED; i++)
-		put_u64(states, session_state_names[i], n[i]);
+		admin_put_u64(states, session_state_names[i], n[i]);
 }
 
 struct engine_tally {
@@ -113,8 +99,8 @@ static void put_engines(cJSON *row, const struct flows *flows)
 				continue;
 			element = cJSON_CreateObject();
 			put_str(element, "engine", engines[i]->name);
-			put_u64(element, "to_backend", n[CLIENT]);
-			put_u64(element, "to_client", n[BACKEND]);
+			admin_put_u64(element, "to_backend", n[CLIENT]);
+			admin_put_u64(element, "to_client", n[BACKEND]);
 			put_str(element, "why", engine_reason_text((enum engine_reason)reason));
 			cJSON_AddItemToArray(list, element);
 		}
@@ -132,7 +118,7 @@ static void put_sockmap(cJSON *row, const struct admin_context *c)
 		return;
 	object = cJSON_AddObjectToObject(row, "sockmap_segments");
 	for (size_t i = 0; i < N_SHUNT_COUNTERS; i++)
-		put_u64(object, sockmap_counter_names[i], segments[i]);
+		admin_put_u64(object, sockmap_counter_names[i], segments[i]);
 }
 
 /* What the local bypass's programs did with connections and messages. */
@@ -146,7 +132,7 @@ static void put_bypass(cJSON *row, const struct admin_context *c)
 		return;
 	object = cJSON_AddObjectToObject(row, "bypass");
 	for (size_t i = BYPASS_REDIRECTED; i < N_BYPASS_COUNTERS; i++)
-		put_u64(object, bypass_counter_names[i], n[i]);
+		admin_put_u64(object, bypass_counter_names[i], n[i]);
 }
 
 /* Where the wire's program is, what it did with packets, and what is parked. */
@@ -161,17 +147,17 @@ static void put_wire(cJSON *row, const struct admin_context *c)
 	if (!wire || wire_counters(wire, packets))
 		return;
 	put_str(row, "wire_devices", wiring_devices(c->wiring, devices, sizeof(devices)));
-	put_u64(row, "wire_adopted", wire_keeper_count(wiring_keeper(c->wiring)));
+	admin_put_u64(row, "wire_adopted", wire_keeper_count(wiring_keeper(c->wiring)));
 	object = cJSON_AddObjectToObject(row, "wire_packets");
 	for (size_t i = 0; i < N_WIRE_COUNTERS; i++)
-		put_u64(object, wire_counter_names[i], packets[i]);
+		admin_put_u64(object, wire_counter_names[i], packets[i]);
 	parked = park_figures(wire_park(wire));
 	object = cJSON_AddObjectToObject(row, "wire_parked");
-	put_u64(object, "frames", parked.frames);
-	put_u64(object, "bytes", parked.bytes);
-	put_u64(object, "frames_so_far", parked.parked);
-	put_u64(object, "flows_over_bound", parked.overflowed);
-	put_u64(object, "flows_expired", parked.expired);
+	admin_put_u64(object, "frames", parked.frames);
+	admin_put_u64(object, "bytes", parked.bytes);
+	admin_put_u64(object, "frames_so_far", parked.parked);
+	admin_put_u64(object, "flows_over_bound", parked.overflowed);
+	admin_put_u64(object, "flows_expired", parked.expired);
 }
 
 /* Flows that a joining engine could not get, by why not. */
@@ -185,7 +171,7 @@ static void put_refused(cJSON *row, const struct admin_context *c)
 		for (size_t w = 0; w < c->workers->n; w++)
 			n += load(&c->workers->list[w].sessions.pools.refused[i]);
 		if (n)
-			put_u64(object, engine_reason_text((enum engine_reason)i), n);
+			admin_put_u64(object, engine_reason_text((enum engine_reason)i), n);
 	}
 }
 
@@ -201,12 +187,12 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	for (size_t i = 0; i < r->apps.n; i++)
 		app_shared_add(&totals, r->apps.list[i]->shared);
 	put_str(row, "version", c->version);
-	put_u64(row, "pid", (uint64_t)getpid());
-	put_ms(row, "uptime_ms", clock_ns() - r->started_ns);
+	admin_put_u64(row, "pid", (uint64_t)getpid());
+	admin_put_ms(row, "uptime_ms", clock_ns() - r->started_ns);
 	put_str(row, "state", workers_state(c->workers));
-	put_u64(row, "workers", c->workers->n);
-	put_u64(row, "apps", c->apps->running.n);
-	put_u64(row, "sessions", flows_count(r->flows));
+	admin_put_u64(row, "workers", c->workers->n);
+	admin_put_u64(row, "apps", c->apps->running.n);
+	admin_put_u64(row, "sessions", flows_count(r->flows));
 	put_states(row, r->flows);
 	put_totals(row, &totals);
 	put_engines(row, r->flows);
@@ -214,9 +200,9 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	put_bypass(row, c);
 	put_wire(row, c);
 	put_refused(row, c);
-	put_u64(row, "max_connections", atomic_load(&c->admission->max_connections));
-	put_u64(row, "fds_left", fds_left);
-	put_u64(row, "room", MIN(fds_left / SESSION_FDS, admission_left(c->admission)));
+	admin_put_u64(row, "max_connections", atomic_load(&c->admission->max_connections));
+	admin_put_u64(row, "fds_left", fds_left);
+	admin_put_u64(row, "room", MIN(fds_left / SESSION_FDS, admission_left(c->admission)));
 	return true;
 }
 
@@ -284,12 +270,12 @@ bool admin_row_app(struct admin_request *r, cJSON *row)
 	put_ports(row, app->conf);
 	put_str(row, "balance", app->conf->balance);
 	put_str(row, "engine", app->engine ? app->engine->name : "auto");
-	put_u64(row, "targets", app->n_backends);
-	put_u64(row, "targets_up", up);
-	put_u64(row, "active", atomic_load(&app->shared->active));
-	put_u64(row, "max_connections", app->conf->max_connections);
-	put_u64(row, "queued", waitq_count(&app->shared->queue));
-	put_u64(row, "max_queue", app->conf->max_queue);
+	admin_put_u64(row, "targets", app->n_backends);
+	admin_put_u64(row, "targets_up", up);
+	admin_put_u64(row, "active", atomic_load(&app->shared->active));
+	admin_put_u64(row, "max_connections", app->conf->max_connections);
+	admin_put_u64(row, "queued", waitq_count(&app->shared->queue));
+	admin_put_u64(row, "max_queue", app->conf->max_queue);
 	put_totals(row, app->shared);
 	return true;
 }
@@ -315,11 +301,11 @@ static void put_endpoint(cJSON *list, const struct endpoint *e, uint64_t now_ns)
 
 	put_addr(element, "address", &e->addr);
 	put_str(element, "state", endpoint_up(e) ? "up" : "down");
-	put_ms(element, "since_ms", now_ns > since ? now_ns - since : 0);
+	admin_put_ms(element, "since_ms", now_ns > since ? now_ns - since : 0);
 	if (failures) {
-		put_u64(element, "failures_in_a_row", failures);
+		admin_put_u64(element, "failures_in_a_row", failures);
 		/* 0: the next connection is its trial. */
-		put_ms(element, "trial_in_ms", until > now_ns ? until - now_ns : 0);
+		admin_put_ms(element, "trial_in_ms", until > now_ns ? until - now_ns : 0);
 	}
 	admin_put_check(element, e, now_ns);
 	cJSON_AddItemToArray(list, element);
@@ -339,15 +325,15 @@ bool admin_row_backend(struct admin_request *r, cJSON *row)
 	set = atomic_load(&b->set);
 	put_str(row, "app", app->conf->name);
 	put_str(row, "target", b->text);
-	put_u64(row, "weight", app->conf->targets[r->inner_at - 1].weight);
+	admin_put_u64(row, "weight", app->conf->targets[r->inner_at - 1].weight);
 	put_str(row, "state", !set ? "unresolved" : backend_endpoints_up(b) ? "up" : "down");
 	put_str(row, "order", backend_order_names[atomic_load(&b->order)]);
-	put_u64(row, "active", atomic_load(&b->active));
-	put_u64(row, "max_connections", app->conf->targets[r->inner_at - 1].max_connections);
-	put_u64(row, "connects", load(&b->connects));
-	put_u64(row, "failures", load(&b->failures));
-	put_u64(row, "bytes_to_backend", load(&b->bytes_to_backend));
-	put_u64(row, "bytes_to_client", load(&b->bytes_to_client));
+	admin_put_u64(row, "active", atomic_load(&b->active));
+	admin_put_u64(row, "max_connections", app->conf->targets[r->inner_at - 1].max_connections);
+	admin_put_u64(row, "connects", load(&b->connects));
+	admin_put_u64(row, "failures", load(&b->failures));
+	admin_put_u64(row, "bytes_to_backend", load(&b->bytes_to_backend));
+	admin_put_u64(row, "bytes_to_client", load(&b->bytes_to_client));
 	addresses = cJSON_AddArrayToObject(row, "addresses");
 	for (size_t i = 0; set && i < set->n; i++)
 		put_endpoint(addresses, &set->endpoint[i], now_ns);
@@ -383,9 +369,9 @@ static void put_direction(cJSON *row, const struct direction_snapshot *d, const 
 		put_str(row, key, engine_reason_text(d->reason));
 	}
 	snprintf(key, sizeof(key), "bytes_to_%s", to);
-	put_u64(row, key, d->bytes);
+	admin_put_u64(row, key, d->bytes);
 	snprintf(key, sizeof(key), "backlog_to_%s", to);
-	put_u64(row, key, d->backlog);
+	admin_put_u64(row, key, d->backlog);
 }
 
 static bool next_adopted(struct admin_request *r, struct kept_flow *out)
@@ -418,8 +404,8 @@ static bool row_adopted(struct admin_request *r, cJSON *row)
 	put_addr(row, "address", &at);
 	put_str(row, "state",
 		session_state_names[f.half_closed ? SESSION_HALF_CLOSED : SESSION_RELAYING]);
-	put_ms(row, "age_ms", f.age_ns);
-	put_ms(row, "idle_ms", f.idle_ns);
+	admin_put_ms(row, "age_ms", f.age_ns);
+	admin_put_ms(row, "idle_ms", f.idle_ns);
 	for (int from = 0; from < 2; from++) {
 		struct direction_snapshot d = { &engine_wire, ENGINE_ADOPTED, f.bytes[from], 0 };
 
@@ -440,8 +426,8 @@ bool admin_row_flow(struct admin_request *r, cJSON *row)
 	put_str(row, "target", s->backend ? s->backend->text : "-");
 	put_addr(row, "address", &s->address);
 	put_str(row, "state", session_state_names[s->state]);
-	put_ms(row, "age_ms", s->age_ns);
-	put_ms(row, "idle_ms", s->idle_ns);
+	admin_put_ms(row, "age_ms", s->age_ns);
+	admin_put_ms(row, "idle_ms", s->idle_ns);
 	put_direction(row, &s->dir[CLIENT], "backend", r->why);
 	put_direction(row, &s->dir[BACKEND], "client", r->why);
 	return true;

@@ -44,7 +44,13 @@ static struct app_shared *shared_new(void)
 	return s;
 }
 
-static void shared_put(struct app_shared *s)
+struct app_shared *app_shared_get(struct app_shared *s)
+{
+	atomic_fetch_add(&s->refs, 1);
+	return s;
+}
+
+void app_shared_put(struct app_shared *s)
 {
 	if (atomic_fetch_sub(&s->refs, 1) > 1)
 		return;
@@ -62,12 +68,11 @@ struct app *app_new(struct app_conf *conf, const struct balancer *balancer,
 		.conf = xcalloc(1, sizeof(*conf)),
 		.balancer = balancer,
 		.engine = engine,
-		.shared = before ? before->shared : shared_new(),
+		.shared = app_shared_get(before ? before->shared : shared_new()),
 		.n_backends = conf->n_targets,
 	};
 	*app->conf = *conf;
 	*conf = (struct app_conf){ 0 };
-	atomic_fetch_add(&app->shared->refs, 1);
 	app->backends = xcalloc(app->n_backends, sizeof(struct backend *));
 	take_backends(app, before);
 	return app;
@@ -85,7 +90,7 @@ void app_put(struct app *app)
 		return;
 	for (size_t i = 0; i < app->n_backends; i++)
 		backend_put(app->backends[i]);
-	shared_put(app->shared);
+	app_shared_put(app->shared);
 	app_conf_free(app->conf);
 	free(app->conf);
 	free(app->backends);

@@ -24,7 +24,7 @@ struct engine;
 /* What all generations of an app have in common. */
 struct app_shared {
 	_Atomic bool bypass_off; /* by an operator's word */
-	_Atomic uint32_t refs;   /* generations */
+	_Atomic uint32_t refs;   /* generations, and who else has one */
 	_Atomic uint32_t active; /* sessions that are connecting or connected */
 	struct waitq queue;      /* sessions that wait for a place in the app or at a target */
 	_Atomic uint64_t accepted, failovers;
@@ -67,6 +67,9 @@ void app_replaced(const struct app *before, const struct app *after, uint64_t le
 /* The same for all sessions of an app that has no next generation. */
 void app_removed(const struct app *app, uint64_t leave_by_ns);
 
+/* References to what generations have in common, as those have them. */
+struct app_shared *app_shared_get(struct app_shared *s);
+void app_shared_put(struct app_shared *s);
 /* Adds one's counters, but not what is told by app alone: active, queue, histograms. */
 void app_shared_add(struct app_shared *sum, const struct app_shared *s);
 

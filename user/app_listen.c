@@ -19,16 +19,10 @@ static struct app_listen listeners_of(const struct app_list *apps,
 
 		if (!serves(apps->list[i]))
 			continue;
-		all.list = xreallocarray(all.list, all.n + conf->n_listen * conf->n_ports,
+		all.list = xreallocarray(all.list, all.n + app_conf_listeners(conf),
 					 sizeof(*all.list));
-		for (size_t k = 0; k < conf->n_listen * conf->n_ports; k++) {
-			const struct addr *listen = &conf->listen[k / conf->n_ports];
-
-			if (!addr_is_ip(listen))
-				continue;
-			all.list[all.n] = *listen;
-			addr_set_port(&all.list[all.n++], conf->ports[k % conf->n_ports]);
-		}
+		for (size_t k = conf->n_sockets; k < app_conf_listeners(conf); k++)
+			all.list[all.n++] = app_conf_listener(conf, k);
 	}
 	if (all.n)
 		qsort(all.list, all.n, sizeof(*all.list), compare);

@@ -145,9 +145,8 @@ static void ports_text(const struct app_conf *conf, char *text, size_t size)
 	for (size_t i = 0; i < conf->n_listen && at < size; i++) {
 		char host[ADDR_TEXT_MAX];
 
-		addr_format(&conf->listen[i], host);
-		*strrchr(host, ':') = '\0'; /* its port is 0 */
-		at += (size_t)snprintf(text + at, size - at, "%s%s", i ? " and " : " on ", host);
+		at += (size_t)snprintf(text + at, size - at, "%s%s", i ? " and " : " on ",
+				       addr_format_host(&conf->listen[i], host));
 	}
 }
 

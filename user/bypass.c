@@ -2,7 +2,6 @@
 #include "bypass.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <bypass.skel.h> /* generated */
 #include <fcntl.h>
@@ -30,23 +29,6 @@ struct bypass {
 };
 
 /* --- load ------------------------------------------------------------------------------------ */
-
-/* Without it nothing would bound what a receiver has not read. */
-static bool counts_unread(void)
-{
-	struct btf *btf = btf__load_vmlinux_btf();
-	const struct btf_type *type = NULL;
-	bool found = false;
-	int id = btf ? btf__find_by_name_kind(btf, "sk_psock", BTF_KIND_STRUCT) : -1;
-
-	if (id > 0)
-		type = btf__type_by_id(btf, (uint32_t)id);
-	for (uint16_t i = 0; type && !found && i < btf_vlen(type); i++)
-		found = !strcmp(btf__name_by_offset(btf, btf_members(type)[i].name_off),
-				"msg_tot_len");
-	btf__free(btf);
-	return found;
-}
 
 static uint32_t flow_count(const struct bypass_conf *c)
 {
@@ -182,10 +164,6 @@ static int load_all(struct bypass *b, char *why, size_t size)
 	int rc;
 
 	bpf_load_begin();
-	if (!counts_unread()) {
-		bpf_load_explain(EOPNOTSUPP, FIRST_KERNEL, why, size);
-		return -EOPNOTSUPP;
-	}
 	rc = load(b);
 	if (!rc)
 		rc = map_directions(b);

@@ -18,8 +18,6 @@
 #include "bypass_abi.h"
 #include "util.h"
 
-#define BYPASS_UNREAD_CAP_DEFAULT_BYTES (1u << 20)
-
 struct bypass_conf {
 	uint32_t workers;
 	uint32_t flows_per_worker; /* worker w has flows [w * n, (w + 1) * n) */

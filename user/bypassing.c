@@ -136,8 +136,7 @@ static void end_switching(struct errand *e)
 {
 	struct switching *s = container_of(e, struct switching, errand);
 
-	if (atomic_fetch_sub(&s->app->refs, 1) == 1)
-		free(s->app);
+	app_shared_put(s->app);
 	free(s);
 }
 
@@ -147,10 +146,9 @@ void bypassing_switch(struct bypassing *b, const struct app *app, bool off)
 
 	*s = (struct switching){
 		.errand = { .run = run_switching, .done = end_switching },
-		.app = app->shared,
+		.app = app_shared_get(app->shared),
 		.off = off,
 	};
-	atomic_fetch_add(&s->app->refs, 1);
 	/* First: a session that opens meanwhile goes by it. */
 	atomic_store(&s->app->bypass_off, off);
 	workers_send(b->workers, &s->errand);

@@ -187,9 +187,7 @@ static void add_addresses(struct config_diff *d, const struct app_conf *app, boo
 	for (size_t i = 0; i < has->n_listen; i++) {
 		if (listens_on(other, &has->listen[i]))
 			continue;
-		addr_format(&has->listen[i], text);
-		*strrchr(text, ':') = '\0'; /* its port is 0 */
-		add_element(d, app, "Listen", added, text);
+		add_element(d, app, "Listen", added, addr_format_host(&has->listen[i], text));
 	}
 }
 

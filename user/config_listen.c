@@ -36,9 +36,7 @@ static bool read_place(struct reader *r, const struct json *v, struct app_conf *
 		return false;
 	}
 	app->n_listen++;
-	addr_format(addr, text);
-	*strrchr(text, ':') = '\0';
-	*seen = (struct mention){ xstrdup(text), v->at };
+	*seen = (struct mention){ xstrdup(addr_format_host(addr, text)), v->at };
 	return true;
 }
 

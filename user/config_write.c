@@ -68,9 +68,8 @@ static void write_listen(const struct app_conf *app, cJSON *out, const char *key
 	for (size_t i = 0; i < app->n_listen; i++) {
 		char text[ADDR_TEXT_MAX];
 
-		addr_format(&app->listen[i], text);
-		*strrchr(text, ':') = '\0'; /* its port is 0 */
-		cJSON_AddItemToArray(list, cJSON_CreateString(text));
+		cJSON_AddItemToArray(list,
+				     cJSON_CreateString(addr_format_host(&app->listen[i], text)));
 	}
 	for (size_t i = 0; i < app->n_sockets; i++) {
 		struct addr a = addr_of_unix(app->sockets[i]);

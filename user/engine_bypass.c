@@ -196,7 +196,9 @@ void bypass_leave(struct relay *r)
 
 	if (!j)
 		return;
-	forget_own(s, j);
+	/* A's entry goes with the socket. */
+	if (j->own[BACKEND])
+		bypass_forget(s->bypass, j->own[BACKEND]);
 	if (j->slot >= 0) {
 		bypass_part(s->bypass, flow_of(s, j));
 		slots_give(&s->slots, (uint32_t)j->slot, s->pools->loop->now_ns);

@@ -18,12 +18,9 @@ static void tell_program(const struct session *s, bool late)
 {
 	const struct app_conf *conf = s->app->conf;
 
-	for (size_t i = 0; i < conf->n_listen * conf->n_ports; i++) {
-		struct addr at = conf->listen[i / conf->n_ports];
+	for (size_t k = conf->n_sockets; k < app_conf_listeners(conf); k++) {
+		const struct addr at = app_conf_listener(conf, k);
 
-		if (!addr_is_ip(&at))
-			continue;
-		addr_set_port(&at, conf->ports[i % conf->n_ports]);
 		wire_share_listen_late(&s->ctx->pools, &at, late);
 	}
 }

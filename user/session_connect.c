@@ -15,17 +15,15 @@ static void log_unusable(const struct session *s, const struct addr *source, int
 {
 	char text[ADDR_TEXT_MAX];
 
-	addr_format(source, text);
-	*strrchr(text, ':') = '\0'; /* its port is 0 */
 	log_warning("app \"%s\": connections to its targets can't come from %s: %s",
-		    s->app->conf->name, text, strerror(error));
+		    s->app->conf->name, addr_format_host(source, text), strerror(error));
 }
 
 /* Nothing may wait for the socket's own first bytes if others are to be sent in its place: by the
  * wire, or around it. */
 static bool may_hold_ack(const struct session *s)
 {
-	return !s->relay.side[BACKEND].is_unix && !s->relay.joiner && !s->relay.may_bypass;
+	return !s->relay.side[BACKEND].is_unix && !s->relay.joiner && !s->relay.bypass;
 }
 
 /* From one address; NULL: as the kernel chooses. The fd or -errno. */

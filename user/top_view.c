@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "client.h"
 #include "table.h"
 #include "top.h"
 
@@ -128,26 +129,14 @@ static const char *bytes_text(char buf[TABLE_UNIT_MAX + 2], double rate)
 	return buf;
 }
 
-static double number_of(const cJSON *row, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, key);
-
-	return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-static const char *text_of(const cJSON *row, const char *key)
-{
-	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, key));
-
-	return text ? text : "";
-}
-
 /* By how much a counter has risen a second. */
 static double rise(const struct top_sample *s, const cJSON *now, const cJSON *before,
 		   const char *key)
 {
-	return s->seconds > 0 ? MAX(number_of(now, key) - number_of(before, key), 0) / s->seconds
-			      : 0;
+	return s->seconds > 0
+		       ? MAX((double)client_number(now, key) - (double)client_number(before, key),
+			     0) / s->seconds
+		       : 0;
 }
 
 static double sum(const struct top_rows *rows, enum top_counter counter)
@@ -167,17 +156,18 @@ static void draw_daemon(struct canvas *c, const struct top_sample *s)
 	char up[TABLE_UNIT_MAX], live[256] = "";
 	size_t len = 0;
 
-	line(c, BOLD, "shunt %s, pid %.0f, up %s, %s, %.0f workers", text_of(st, "version"),
-	     number_of(st, "pid"), table_duration(up, (uint64_t)number_of(st, "uptime_ms")),
-	     text_of(st, "state"), number_of(st, "workers"));
+	line(c, BOLD, "shunt %s, pid %.0f, up %s, %s, %.0f workers", client_text(st, "version"),
+	     (double)client_number(st, "pid"),
+	     table_duration(up, (uint64_t)(double)client_number(st, "uptime_ms")),
+	     client_text(st, "state"), (double)client_number(st, "workers"));
 	cJSON_ArrayForEach(n, states)
 	{
 		if (n->valuedouble > 0 && len < sizeof(live))
 			len += (size_t)snprintf(live + len, sizeof(live) - len, "%s%.0f %s",
 						len ? ", " : "", n->valuedouble, n->string);
 	}
-	line(c, "", "Live     %.0f: %s; room for %.0f more", number_of(st, "sessions"),
-	     len ? live : "none", number_of(st, "room"));
+	line(c, "", "Live     %.0f: %s; room for %.0f more", (double)client_number(st, "sessions"),
+	     len ? live : "none", (double)client_number(st, "room"));
 }
 
 static void draw_rates(struct canvas *c, const struct top_sample *s)
@@ -202,16 +192,16 @@ static void draw_engines(struct canvas *c, const struct top_sample *s)
 
 	cJSON_ArrayForEach(e, list)
 	{
-		const char *name = text_of(e, "engine");
+		const char *name = client_text(e, "engine");
 		double to_backend = 0, to_client = 0;
 
 		if (!strcmp(name, last))
 			continue; /* counted with the first of its name */
 		last = name;
-		for (other = e; other && !strcmp(text_of(other, "engine"), name);
+		for (other = e; other && !strcmp(client_text(other, "engine"), name);
 		     other = other->next) {
-			to_backend += number_of(other, "to_backend");
-			to_client += number_of(other, "to_client");
+			to_backend += (double)client_number(other, "to_backend");
+			to_client += (double)client_number(other, "to_client");
 		}
 		if (len < sizeof(text))
 			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s %.0f/%.0f",
