@@ -202,19 +202,35 @@ static void on_timeout(struct timer *t)
 }
 _Static_assert(POLLOUT == EPOLLOUT && POLLERR == EPOLLERR && POLLHUP == EPOLLHUP, "as it says");
 
+/* From one address; NULL: as the kernel chooses. The fd or -errno. */
+static int connect_from(const struct addr *source, const struct addr *to)
+{
+	int fd = net_open(to), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = source ? net_bind_source(fd, source, false) : 0;
+	if (!rc)
+		rc = net_start(fd, to);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
 /* As connections do, but for the turns: a check asks whether they get through. */
-static int bind_to_source(int fd, const struct addr *to, const struct addr_range_list *sources)
+static int connect_from_any(const struct addr_range_list *sources, const struct addr *to)
 {
 	int rc = -EPFNOSUPPORT;
 
 	if (!sources || !sources->n || !addr_is_ip(to))
-		return 0;
+		return connect_from(NULL, to);
 	for (size_t i = 0; i < sources->n; i++) {
 		const struct addr *source = &sources->at[i].host;
 
 		if (source->sa.sa_family != to->sa.sa_family)
 			continue;
-		rc = net_bind_source(fd, source, false);
+		rc = connect_from(source, to);
 		if (rc != -EADDRNOTAVAIL)
 			break;
 	}
@@ -224,26 +240,22 @@ static int bind_to_source(int fd, const struct addr *to, const struct addr_range
 int health_check_start(struct health_check *c, const struct addr *at,
 		       const struct health_conf *conf)
 {
-	int fd = net_open(at), rc;
+	int fd, rc;
 
-	if (fd < 0)
-		return fd;
 	c->conf = conf;
 	c->began_ns = clock_ns();
 	c->n_sent = c->n_answer = c->matched = 0;
 	c->header_sent = false;
-	rc = bind_to_source(fd, at, c->sources);
-	if (!rc)
-		rc = net_start(fd, at);
-	if (rc && !net_is_shortage(-rc)) {
-		struct check_outcome o = { result_of(-rc), -rc, clock_ns() - c->began_ns };
+	fd = connect_from_any(c->sources, at);
+	if (fd < 0 && !net_is_shortage(-fd)) {
+		struct check_outcome o = { result_of(-fd), -fd, clock_ns() - c->began_ns };
 
-		close(fd);
 		c->done(c, &o);
 		return 0;
 	}
-	if (!rc)
-		rc = loop_add(c->loop, &c->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	if (fd < 0)
+		return fd;
+	rc = loop_add(c->loop, &c->watch, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (rc) {
 		close(fd);
 		return rc;
