@@ -66,6 +66,7 @@ struct ports_plan {
 	struct errand errand;
 	struct ports_context context;
 	struct ports next;
+	struct app_list apps; /* that are to run */
 	struct port_op *ops;
 	size_t n_ops;
 	uint64_t listened[2][(UINT16_MAX + 1) / 64]; /* ports that are open now, IPv4 and IPv6 */
@@ -76,9 +77,8 @@ struct ports_plan {
 static int compare_ports(const void *va, const void *vb)
 {
 	const struct port *a = va, *b = vb;
-	int order = addr_compare_host(&a->at, &b->at);
 
-	return order ? order : (int)addr_port(&a->at) - (int)addr_port(&b->at);
+	return addr_compare(&a->at, &b->at);
 }
 
 static struct ports wanted_by(const struct app_list *apps)
@@ -298,6 +298,7 @@ int ports_plan(const struct ports *now, const struct app_list *apps,
 	int rc;
 
 	plan->context = *context;
+	plan->apps = app_list_copy(apps);
 	plan->next = wanted_by(apps);
 	compare_with(plan, now);
 	rc = open_missing(plan);
@@ -316,6 +317,7 @@ static void plan_free(struct ports_plan *plan)
 		app_put(plan->ops[i].app);
 	free(plan->ops);
 	free(plan->next.list);
+	app_list_free(&plan->apps);
 	free(plan);
 }
 
@@ -362,11 +364,10 @@ static void run_plan(struct errand *e, struct worker *w, size_t index)
 {
 	struct ports_plan *plan = container_of(e, struct ports_plan, errand);
 
-	for (size_t i = 0; i < plan->n_ops; i++) {
+	for (size_t i = 0; i < plan->n_ops; i++)
 		run_op(&plan->ops[i], w, index);
-		if (plan->ops[i].app)
-			session_queue_follow(&w->sessions, plan->ops[i].app);
-	}
+	for (size_t i = 0; i < plan->apps.n; i++)
+		session_queue_follow(&w->sessions, plan->apps.list[i]);
 }
 
 static void end_plan(struct errand *e)

@@ -47,6 +47,8 @@ bool session_queue_wait(struct session *s, enum close_reason *refused)
 		waitq_stay(&s->waiter);
 		return true;
 	}
+	/* If it comes from a target that failed, it has given a place back. */
+	session_queue_kick(s);
 	if (!waitq_join(&s->app->shared->queue, &s->waiter, max)) {
 		*refused = max ? CLOSE_QUEUE_FULL : CLOSE_MAX_CONNECTIONS;
 		return false;
@@ -54,8 +56,6 @@ bool session_queue_wait(struct session *s, enum close_reason *refused)
 	list_append(&s->ctx->waiting, &s->waiting_link);
 	if (!s->queued_ns)
 		s->queued_ns = now_ns;
-	/* If it comes from a target that failed, it has given a place back. */
-	session_queue_kick(s);
 	return true;
 }
 
@@ -118,6 +118,8 @@ static void follow(struct session *s, struct app *now)
 	app_get(now);
 	app_put(was);
 	session_connect_late(s);
+	/* Its time may be up by now. */
+	timer_arm(&s->ctx->loop->timers, &s->timer, s->ctx->loop->now_ns);
 }
 
 void session_queue_follow(struct session_ctx *ctx, struct app *now)
