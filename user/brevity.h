@@ -42,6 +42,11 @@ void brevity_note(struct brevity *b, bool was_brief);
 bool brevity_look(struct brevity *b, uint64_t now_ns, bool *changed);
 /* Nobody will ask any more, until further notice. True: the last answer was yes. */
 bool brevity_end(struct brevity *b);
+/* The last answer. */
+static inline bool brevity_is_likely(const struct brevity *b)
+{
+	return atomic_load(&b->is_likely);
+}
 /* The answer was yes at some time of the last ns. */
 bool brevity_was_likely(struct brevity *b, uint64_t now_ns, uint64_t ns);
 

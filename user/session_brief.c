@@ -14,15 +14,22 @@ static bool has_choice(const struct session *s)
 	return !s->app->engine && s->app->conf->wire && s->ctx->pools.wire;
 }
 
-static void tell_program(const struct session *s, bool late)
+/* Whoever has changed the answer tells it; and again, if others have changed it meanwhile and told
+ * theirs before him. */
+static void tell_program(const struct session *s)
 {
 	const struct app_conf *conf = s->app->conf;
+	const struct brevity *b = &s->app->shared->brevity;
+	bool late;
 
-	for (size_t k = conf->n_sockets; k < app_conf_listeners(conf); k++) {
-		const struct addr at = app_conf_listener(conf, k);
+	do {
+		late = brevity_is_likely(b);
+		for (size_t k = conf->n_sockets; k < app_conf_listeners(conf); k++) {
+			const struct addr at = app_conf_listener(conf, k);
 
-		wire_share_listen_late(&s->ctx->pools, &at, late);
-	}
+			wire_share_listen_late(&s->ctx->pools, &at, late);
+		}
+	} while (late != brevity_is_likely(b));
 }
 
 bool session_brief_late(struct session *s)
@@ -34,12 +41,12 @@ bool session_brief_late(struct session *s)
 	if (!has_choice(s)) {
 		/* It had, before a reload. */
 		if (s->ctx->pools.wire && brevity_end(b))
-			tell_program(s, false);
+			tell_program(s);
 		return false;
 	}
 	is_likely = brevity_look(b, now, &changed);
 	if (changed)
-		tell_program(s, is_likely);
+		tell_program(s);
 	s->relay.expected_brief = brevity_was_likely(b, now, STALE_NS);
 	if (is_likely)
 		relay_begin_late(&s->relay, ENGINE_WIRE_BRIEF);
