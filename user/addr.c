@@ -70,6 +70,13 @@ int addr_compare_host(const struct addr *a, const struct addr *b)
 	       (a->in6.sin6_scope_id < b->in6.sin6_scope_id);
 }
 
+int addr_compare(const struct addr *a, const struct addr *b)
+{
+	int order = addr_compare_host(a, b);
+
+	return order ? order : (int)addr_port(a) - (int)addr_port(b);
+}
+
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
 	if (a->sa.sa_family != b->sa.sa_family || addr_port(a) != addr_port(b))

@@ -53,6 +53,8 @@ void addr_set_port(struct addr *a, uint16_t port);
 /* The order of hosts alone, without the port: unix sockets by their paths, IPv4 before IPv6, then
  * by the bytes, then the scope; so the wildcard comes first of its family. As strcmp(). */
 int addr_compare_host(const struct addr *a, const struct addr *b);
+/* And then by port. */
+int addr_compare(const struct addr *a, const struct addr *b);
 /* Same family, same host, same port (and scope), or the same path. */
 bool addr_equal(const struct addr *a, const struct addr *b);
 /*

@@ -3,10 +3,7 @@
 
 static int compare(const void *va, const void *vb)
 {
-	const struct addr *a = va, *b = vb;
-	int order = addr_compare_host(a, b);
-
-	return order ? order : (int)addr_port(a) - (int)addr_port(b);
+	return addr_compare(va, vb);
 }
 
 static struct app_listen listeners_of(const struct app_list *apps,
@@ -36,7 +33,7 @@ static void change(const struct app_listen *now, const struct app_listen *next,
 	for (size_t i = 0, k = 0; i < now->n || k < next->n;) {
 		int order = i == now->n    ? 1
 			    : k == next->n ? -1
-					   : compare(&now->list[i], &next->list[k]);
+					   : addr_compare(&now->list[i], &next->list[k]);
 
 		if (order < 0)
 			f->change(f->arg, &now->list[i], false);

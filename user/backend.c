@@ -260,3 +260,13 @@ bool backend_report_success(struct backend *b, const struct endpoint_choice *c)
 	backend_endpoint_is_back(b, e, clock_ns());
 	return true;
 }
+
+enum close_reason backend_why_cut(const struct backend *b, uint64_t since_ns)
+{
+	if (atomic_load(&b->order) == BACKEND_DISABLED)
+		return CLOSE_BACKEND_DISABLED;
+	/* One that came later is there because the backend does answer. */
+	if (since_ns && since_ns <= atomic_load(&b->cut_ns))
+		return CLOSE_BACKEND_DOWN;
+	return N_CLOSE_REASONS;
+}

@@ -23,6 +23,7 @@
 
 #include "addr.h"
 #include "config.h"
+#include "reason.h"
 
 /* An endpoint that failed is left alone for so long, doubling with each failure in a row. */
 #define BACKOFF_MIN_MS 500
@@ -171,5 +172,11 @@ bool backend_walk_next(struct backend *b, struct endpoint_walk *w, bool even_dow
 bool backend_report_failure(struct backend *b, const struct endpoint_choice *c, uint64_t now_ns,
 			    uint32_t jitter);
 bool backend_report_success(struct backend *b, const struct endpoint_choice *c);
+
+/*
+ * Why a connection to it is to be closed, that has been there since then (0: it is connecting
+ * still); N_CLOSE_REASONS: it may go on.
+ */
+enum close_reason backend_why_cut(const struct backend *b, uint64_t since_ns);
 
 #endif

@@ -58,11 +58,9 @@ static const char *why_cut(void *arg, const struct wire_flow *id)
 	const struct cutter *c = arg;
 	const struct backend *b = find_backend(c->apps, id);
 
-	if (b && atomic_load(&b->order) == BACKEND_DISABLED)
-		return close_reasons[CLOSE_BACKEND_DISABLED].name;
-	if (b && id->opened_ns <= atomic_load(&b->cut_ns))
-		return close_reasons[CLOSE_BACKEND_DOWN].name;
-	return NULL;
+	enum close_reason why = b ? backend_why_cut(b, id->opened_ns) : N_CLOSE_REASONS;
+
+	return why == N_CLOSE_REASONS ? NULL : close_reasons[why].name;
 }
 
 static void on_look(struct timer *t)

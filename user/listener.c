@@ -30,8 +30,12 @@ static bool is_connection_error(int error)
 }
 
 /* What a connection needs before it may be accepted. */
-static enum accept_result take_place(const struct session_ctx *ctx)
+static enum accept_result take_place(const struct listener_set *set)
 {
+	struct session_ctx *ctx = set->ctx;
+
+	if (!set->has_turn && waitq_count(&ctx->admission->queue))
+		return ACCEPT_AT_LIMIT;
 	if (!fd_budget_take(ctx->fds, SESSION_FDS))
 		return ACCEPT_NO_FDS;
 	if (admission_take(ctx->admission))
@@ -45,7 +49,7 @@ static enum accept_result accept_batch(struct listener *l)
 	struct session_ctx *ctx = l->set->ctx;
 
 	for (int n = 0; n < LISTENER_BATCH; n++) {
-		enum accept_result place = take_place(ctx);
+		enum accept_result place = take_place(l->set);
 		struct addr client;
 		int fd;
 
@@ -57,8 +61,7 @@ static enum accept_result accept_batch(struct listener *l)
 			session_open(ctx, l->app, fd, &client, &l->at);
 			continue;
 		}
-		fd_budget_give(ctx->fds, SESSION_FDS);
-		admission_give(ctx->admission);
+		session_give_back(ctx);
 		if (fd == -EAGAIN)
 			return ACCEPT_EMPTY;
 		if (!is_connection_error(-fd))
@@ -166,7 +169,9 @@ static void on_turn(struct waiter *w)
 	struct listener_set *set = container_of(w, struct listener_set, waiter);
 	uint64_t before = set->accepted;
 
+	set->has_turn = true;
 	resume(set);
+	set->has_turn = false;
 	if (!list_empty(&set->paused) && set->accepted == before) {
 		waitq_stay(w);
 		return;

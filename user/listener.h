@@ -50,6 +50,7 @@ struct listener_set {
 	struct timer retry;
 	struct work resume;
 	struct waiter waiter; /* for a place below MaxConnections */
+	bool has_turn;        /* called */
 	uint64_t accepted;    /* so far */
 	uint64_t next_warning_ns;
 };

@@ -6,7 +6,6 @@
 #include "session.h"
 
 #include <assert.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "net.h"
@@ -483,8 +482,7 @@ static void on_destroy(struct work *w)
 	free(s);
 }
 
-/* What was taken for it before it was accepted. */
-static void give_back(struct session_ctx *ctx)
+void session_give_back(struct session_ctx *ctx)
 {
 	fd_budget_give(ctx->fds, SESSION_FDS);
 	admission_give(ctx->admission);
@@ -510,7 +508,7 @@ void session_close(struct session *s, enum close_reason reason)
 	work_cancel(&s->pump);
 	list_del(&s->link);
 	ctx->n_sessions--;
-	give_back(ctx);
+	session_give_back(ctx);
 	loop_defer(ctx->loop, &s->destroy);
 	ctx->on_closed(ctx);
 }
@@ -566,7 +564,7 @@ void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct
 		atomic_fetch_add_explicit(&app->shared->closed[CLOSE_NO_RESOURCES], 1,
 					  memory_order_relaxed);
 		net_reset(fd);
-		give_back(ctx);
+		session_give_back(ctx);
 		return;
 	}
 	rc = loop_add(ctx->loop, &s->relay.side[CLIENT].watch, fd, SIDE_EVENTS);

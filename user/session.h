@@ -122,6 +122,9 @@ struct session {
 void session_open(struct session_ctx *ctx, struct app *app, int fd, const struct addr *client,
 		  const struct addr *listener);
 
+/* What has been taken for a session goes back: it ends, or there was nobody to accept. */
+void session_give_back(struct session_ctx *ctx);
+
 /* Brings its activity, and its backend's counters, up to date with what has been relayed. */
 void session_count_bytes(struct session *s);
 

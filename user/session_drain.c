@@ -8,35 +8,20 @@ static bool is_over(const _Atomic uint64_t *leave_by_ns, uint64_t now_ns)
 	return at && at <= now_ns;
 }
 
-/* N_CLOSE_REASONS: it may go on. */
-static enum close_reason why_cut(const struct session *s)
-{
-	const struct backend *b = s->backend;
-	uint64_t cut_ns;
-
-	if (!b)
-		return N_CLOSE_REASONS;
-	if (atomic_load(&b->order) == BACKEND_DISABLED)
-		return CLOSE_BACKEND_DISABLED;
-	cut_ns = atomic_load(&b->cut_ns);
-	/* One that came later is there because the backend does answer. */
-	if (s->connected_ns && s->connected_ns <= cut_ns)
-		return CLOSE_BACKEND_DOWN;
-	return N_CLOSE_REASONS;
-}
-
 size_t session_cut(struct session_ctx *ctx)
 {
 	size_t n = 0;
 
 	list_for_each_safe(e, &ctx->sessions) {
 		struct session *s = list_entry(e, struct session, link);
-		enum close_reason reason = why_cut(s);
+		enum close_reason reason = N_CLOSE_REASONS;
 
+		if (s->backend)
+			reason = backend_why_cut(s->backend, s->connected_ns);
 		if (reason == N_CLOSE_REASONS)
 			continue;
 		session_leave_backend(s, reason);
-		n++;
+		n += s->state == SESSION_CLOSED; /* or it goes on to another one */
 	}
 	return n;
 }
