@@ -148,6 +148,9 @@ static __always_inline int unpark(struct __sk_buff *skb)
 			    BPF_F_INGRESS);
 }
 
+/* For tests, which set it before loading; without it the verifier leaves all of it out. */
+const volatile __u32 has_gate = 0;
+
 static long is_gate_open(__u32 turn, void *unused)
 {
 	const struct wire_settings *s = settings();
@@ -198,7 +201,8 @@ __noinline int pass_or_park(struct __sk_buff *skb, struct packet *p)
 			hold(skb, p, &leg);
 		return TC_ACT_UNSPEC;
 	}
-	wait_at_gate(s);
+	if (has_gate)
+		wait_at_gate(s);
 	h = bpf_map_lookup_elem(&wire_holds, &leg);
 	if (!h)
 		return TC_ACT_UNSPEC;

@@ -86,8 +86,8 @@ struct wire_settings {
 	__u32 gate;             /* enum wire_gate */
 };
 
-/* For tests: has a packet wait where the moment matters, between the look at the joined legs and
- * the one at the held ones. */
+/* For tests, in programs with has_gate: has a packet wait where the moment matters, between the
+ * look at the joined legs and the one at the held ones. */
 enum wire_gate {
 	WIRE_GATE_OPEN,
 	WIRE_GATE_SHUT,

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "config_admin.h"
-#include "config_bypass.h"
 #include "config_health.h"
 #include "config_json.h"
 #include "config_listen.h"
@@ -146,11 +145,14 @@ static const struct key wire_keys[] = {
 	  .must = "an array of network devices such as \"eth0\", at least one" },
 	{ "AtStop", read_enum, .offset = offsetof(struct config, wire.at_stop),
 	  NAMES(wire_at_stop) },
-	{ "Pins", read_wire_pins, .must = "the absolute path of a folder, or \"\" for no pins" },
+	{ "Pins", read_path_or_none, .offset = offsetof(struct config, wire.pins),
+	  .max = WIRE_PINS_MAX_BYTES,
+	  .must = "the absolute path of a folder, or \"\" for no pins" },
 };
 
 static const struct key bypass_keys[] = {
-	{ "Cgroup", read_bypass_cgroup,
+	{ "Cgroup", read_path_or_none, .offset = offsetof(struct config, bypass.cgroup),
+	  .max = BYPASS_CGROUP_MAX_BYTES,
 	  .must = "the absolute path of a cgroup of version 2, or \"\" for all of them" },
 	{ "Flows", read_uint, .offset = offsetof(struct config, bypass.flows), .min = 1,
 	  .max = CONFIG_BYPASS_FLOWS_MAX },

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config_admin.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define PORT_MAX 65535

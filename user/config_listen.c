@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config_listen.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define MODE_DIGITS 3
@@ -78,22 +77,14 @@ void read_mode(struct reader *r, const struct key *key, const struct json *v, vo
 	*(uint32_t *)field = (uint32_t)strtoul(text, NULL, 8);
 }
 
-static bool has_ports(const struct json *app)
-{
-	json_for_each(member, app) {
-		if (!strcmp(member->item->string, "Ports"))
-			return true;
-	}
-	return false;
-}
-
 void check_listen(struct reader *r, const struct app_conf *app, const struct json *v)
 {
 	bool only_sockets = app->n_sockets && !app->n_listen;
+	bool has_ports = cJSON_GetObjectItemCaseSensitive(v->item, "Ports") != NULL;
 
-	if (!only_sockets && !has_ports(v))
+	if (!only_sockets && !has_ports)
 		reader_fail(r, v->at, "Ports is missing, must be " PORTS_MUST);
-	if (only_sockets && has_ports(v))
+	if (only_sockets && has_ports)
 		reader_fail(r, v->at,
 			    "Ports is given, but Listen has no address that they are on: only unix "
 			    "sockets, which have none");

@@ -309,21 +309,33 @@ static const char *const *pick(struct reader *r, const struct key *key, const st
 	return NULL;
 }
 
-void read_path(struct reader *r, const struct key *key, const struct json *v, void *field)
+static void take_path(struct reader *r, const struct key *key, const struct json *v, char **path,
+		      const char *must, bool may_be_none)
 {
-	char must[MUST_MAX], **path = field;
 	const char *text;
 
-	snprintf(must, sizeof(must), "an absolute path of at most %u bytes", key->max);
 	if (!reader_type(r, v, key->name, cJSON_String, must))
 		return;
 	text = v->item->valuestring;
-	if (*text != '/' || strlen(text) > key->max) {
+	if ((*text != '/' && (*text || !may_be_none)) || strlen(text) > key->max) {
 		reader_reject(r, v, key->name, cJSON_String, must);
 		return;
 	}
 	free(*path);
 	*path = xstrdup(text);
+}
+
+void read_path(struct reader *r, const struct key *key, const struct json *v, void *field)
+{
+	char must[MUST_MAX];
+
+	snprintf(must, sizeof(must), "an absolute path of at most %u bytes", key->max);
+	take_path(r, key, v, field, must, false);
+}
+
+void read_path_or_none(struct reader *r, const struct key *key, const struct json *v, void *field)
+{
+	take_path(r, key, v, field, key->must, true);
 }
 
 void read_enum(struct reader *r, const struct key *key, const struct json *v, void *field)

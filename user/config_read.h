@@ -76,13 +76,14 @@ void read_object(struct reader *r, const struct json *v, const struct object_kin
 		 void *object);
 
 /* Readers for rows; the field is what the comment says. */
-key_reader read_bool;     /* bool */
-key_reader read_uint;     /* uint32_t in [min, max] */
-key_reader read_duration; /* uint32_t of milliseconds in [min, max]; "0" if min is 0 */
-key_reader read_path;     /* char *, owned: an absolute path of at most max bytes */
-key_reader read_enum;     /* unsigned int, or an enum without negative values */
-key_reader read_balancer; /* const char *, of the vocabulary */
-key_reader read_engine;   /* const char *, of the vocabulary */
+key_reader read_bool;         /* bool */
+key_reader read_uint;         /* uint32_t in [min, max] */
+key_reader read_duration;     /* uint32_t of milliseconds in [min, max]; "0" if min is 0 */
+key_reader read_path;         /* char *, owned: an absolute path of at most max bytes */
+key_reader read_path_or_none; /* the same, or ""; with a must */
+key_reader read_enum;         /* unsigned int, or an enum without negative values */
+key_reader read_balancer;     /* const char *, of the vocabulary */
+key_reader read_engine;       /* const char *, of the vocabulary */
 
 /* Something of which there may be only one of its text, and where. */
 struct mention {

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "config_admin.h"
-#include "config_bypass.h"
 #include "config_health.h"
 #include "config_listen.h"
 #include "config_rate.h"
@@ -89,16 +88,6 @@ static void admin_http_text(const struct value *v, char *text)
 	addr_format(&v->config->admin_http, text);
 }
 
-static void wire_pins_text(const struct value *v, char *text)
-{
-	snprintf(text, CONFIG_VALUE_MAX, "%s", v->config->wire.pins);
-}
-
-static void bypass_cgroup_text(const struct value *v, char *text)
-{
-	snprintf(text, CONFIG_VALUE_MAX, "%s", v->config->bypass.cgroup);
-}
-
 /* As many as there is room for. */
 static void wire_devices_text(const struct value *v, char *text)
 {
@@ -139,13 +128,12 @@ static const struct value_type {
 	{ read_balancer, sizeof(const char *), name_text },
 	{ read_engine, sizeof(const char *), name_text },
 	{ read_path, 0, path_text },
+	{ read_path_or_none, 0, path_text },
 	{ read_admin_socket, 0, admin_socket_text },
 	{ read_admin_http, 0, admin_http_text },
-	{ read_wire_pins, 0, wire_pins_text },
 	{ read_wire_devices, 0, wire_devices_text },
 	{ read_health_check, 0, health_text },
 	{ read_health_bytes, 0, health_bytes_text },
-	{ read_bypass_cgroup, 0, bypass_cgroup_text },
 };
 
 /* NULL: its value is an object or a list, which are compared by what they have. */

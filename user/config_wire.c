@@ -31,19 +31,3 @@ void read_wire_devices(struct reader *r, const struct key *key, const struct jso
 	}
 	reader_refuse_repeats(r, seen, wire->n_devices, "device");
 }
-
-void read_wire_pins(struct reader *r, const struct key *key, const struct json *v, void *config)
-{
-	struct config *c = config;
-	const char *path;
-
-	if (!reader_type(r, v, key->name, cJSON_String, key->must))
-		return;
-	path = v->item->valuestring;
-	if ((*path && *path != '/') || strlen(path) > WIRE_PINS_MAX_BYTES) {
-		reader_reject(r, v, key->name, cJSON_String, key->must);
-		return;
-	}
-	free(c->wire.pins);
-	c->wire.pins = xstrdup(path);
-}

@@ -42,16 +42,18 @@ int proxy_engines_probe(const struct app_list *apps, void (*complain)(void *arg,
 	return apps_check_engines(apps, complain, arg);
 }
 
-/* Is there an app that would use it? auto may. */
-static bool wants_sockmap(const struct app_list *apps)
+static bool any_app(const struct app_list *apps, bool (*wants)(const struct app *app))
 {
-	for (size_t i = 0; i < apps->n; i++) {
-		const struct engine *engine = apps->list[i]->engine;
-
-		if (!engine || engine == &engine_sockmap)
+	for (size_t i = 0; i < apps->n; i++)
+		if (wants(apps->list[i]))
 			return true;
-	}
 	return false;
+}
+
+/* auto may. */
+static bool may_use_sockmap(const struct app *app)
+{
+	return !app->engine || app->engine == &engine_sockmap;
 }
 
 /* It only ever takes over what copy has begun: where it can't be had, flows stay on copy. */
@@ -68,7 +70,7 @@ static void start_sockmap(struct proxy_engines *e, const struct proxy_engines_co
 	char why[192], how[192];
 	int rc;
 
-	if (!wants_sockmap(x->apps))
+	if (!any_app(x->apps, may_use_sockmap))
 		return;
 	if (probe_sockmap(&report, why, sizeof(why)) ||
 	    sockmap_open(&conf, &e->sockmap, why, sizeof(why))) {
@@ -85,14 +87,6 @@ static void start_sockmap(struct proxy_engines *e, const struct proxy_engines_co
 		 (unsigned long long)sockmap_memory(e->sockmap) / 1024,
 		 report.sockmap_pays ? "auto uses it" : "not faster here, so auto does not use it");
 	log_engine(&engine_sockmap, true, how);
-}
-
-static bool wants_wire(const struct app_list *apps)
-{
-	for (size_t i = 0; i < apps->n; i++)
-		if (wiring_serves(apps->list[i]))
-			return true;
-	return false;
 }
 
 /* The wire's trial, beside sockmap's: each waits for the kernel most of the time. */
@@ -114,7 +108,7 @@ static void *try_wire(void *arg)
 
 static void begin_wire_trial(struct wire_trial *t, const struct app_list *apps)
 {
-	t->wanted = wants_wire(apps);
+	t->wanted = any_app(apps, wiring_serves);
 	t->has_thread = t->wanted && !pthread_create(&t->thread, NULL, try_wire, t);
 }
 
@@ -157,19 +151,11 @@ static void start_wire(struct proxy_engines *e, const struct proxy_engines_conte
 	log_engine(&engine_wire, true, how);
 }
 
-static bool wants_bypass(const struct app_list *apps)
-{
-	for (size_t i = 0; i < apps->n; i++)
-		if (bypassing_serves(apps->list[i]))
-			return true;
-	return false;
-}
-
 /* It only ever goes around what the engines do: where it can't be had, they do it all. Tried once
  * for the apps that want it. */
 static void follow_bypass(struct proxy_engines *e, const struct app_list *apps)
 {
-	bool wanted = wants_bypass(apps);
+	bool wanted = any_app(apps, bypassing_serves);
 	char what[256];
 	int rc;
 
@@ -200,10 +186,9 @@ void proxy_engines_follow(struct proxy_engines *e, const struct app_list *apps)
 
 bool proxy_engines_run(const struct proxy_engines *e, const struct engine *engine)
 {
-	return engine == &engine_sockmap  ? e->sockmap != NULL
-	       : engine == &engine_wire   ? e->wiring != NULL
-	       : engine == &engine_bypass ? bypassing_bypass(e->bypassing) != NULL
-					  : true;
+	return engine == &engine_sockmap ? e->sockmap != NULL
+	       : engine == &engine_wire  ? e->wiring != NULL
+					 : true;
 }
 
 void proxy_engines_close(struct proxy_engines *e, bool leave)

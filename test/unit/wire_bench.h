@@ -131,6 +131,8 @@ static inline int bench_setup(void **state)
 		return 0;
 	}
 	b->bpf = wire_bpf__open();
+	if (b->bpf)
+		b->bpf->rodata->has_gate = 1;
 	if (!b->bpf || !bench_load(b)) {
 		snprintf(skip_reason, sizeof(skip_reason), "the program does not load: %s",
 			 strerror(errno));
