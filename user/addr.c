@@ -241,11 +241,11 @@ const char *addr_format(const struct addr *a, char buf[ADDR_TEXT_MAX])
 	return buf;
 }
 
-const char *addr_format_host(const struct addr *a, char text[ADDR_TEXT_MAX])
+const char *addr_format_host(const struct addr *a, char buf[ADDR_TEXT_MAX])
 {
-	addr_format(a, text);
-	*strrchr(text, ':') = '\0';
-	return text;
+	addr_format(a, buf);
+	*strrchr(buf, ':') = '\0';
+	return buf;
 }
 
 /* By hand: isalnum(3) asks the locale, DNS does not. */

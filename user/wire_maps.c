@@ -69,6 +69,13 @@ static int remove_pins(const char *folder)
 	return rc;
 }
 
+/* Constants are part of a program, not of what outlives it: each version has its own. The kernel
+ * has them frozen, and would not give them out for writing. */
+static bool is_constant(const struct bpf_map *map)
+{
+	return bpf_map__map_flags(map) & BPF_F_RDONLY_PROG;
+}
+
 /* In the place of the program that a daemon before has pinned. */
 static int pin_program(const struct wire_maps *m)
 {
@@ -89,7 +96,7 @@ static int pin_all(const struct wire_maps *m)
 	bpf_object__for_each_map(map, m->skeleton->obj)
 	{
 		pin_path(m->pin_folder, bpf_map__name(map), path);
-		if (!rc && !m->is_taken_over)
+		if (!rc && !m->is_taken_over && !is_constant(map))
 			rc = bpf_obj_pin(bpf_map__fd(map), path);
 	}
 	return rc ? rc : pin_program(m);
@@ -169,8 +176,11 @@ static int take_over(struct wire_maps *m)
 
 	bpf_object__for_each_map(map, m->skeleton->obj)
 	{
-		int reused = reuse(m, map);
+		int reused;
 
+		if (is_constant(map))
+			continue;
+		reused = reuse(m, map);
 		if (!reused)
 			there++;
 		else if (reused == -ENOENT)
