@@ -28,7 +28,7 @@ bool brevity_look(struct brevity *b, uint64_t now_ns, bool *changed)
 	others = atomic_exchange(&b->others, 0);
 	is = elapsed_ns < BREVITY_STALE_NS &&
 	     brief >= elapsed_ns / (NSEC_PER_SEC / BREVITY_MIN_PER_S) &&
-	     others * BREVITY_OTHERS_ONE_OF <= brief * (was ? 2 : 1);
+	     others * BREVITY_FOR_EACH_OTHER <= brief * (was ? 2 : 1);
 	if (was)
 		atomic_store(&b->likely_until_ns, now_ns);
 	atomic_store(&b->is_likely, is);

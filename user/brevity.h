@@ -20,9 +20,9 @@
 #define BREVITY_STALE_NS (250 * NSEC_PER_MSEC)
 /* Below that, whatever a connection's beginning costs is little. */
 #define BREVITY_MIN_PER_S 500
-/* Of so many that end, one may be of the other kind; once it has been said that they are brief, two
- * may, so that the answer does not go back and forth. */
-#define BREVITY_OTHERS_ONE_OF 8
+/* So many brief ones there must be for each of the other kind; half as many do once it has been
+ * said that they are brief, so that the answer does not go back and forth. */
+#define BREVITY_FOR_EACH_OTHER 8
 
 /* Zeroed, it is ready. */
 struct brevity {

@@ -72,7 +72,7 @@ static void a_window_is_judged_once_and_at_its_end(void **state)
 
 static void some_others_make_it_unlikely(void **state)
 {
-	const uint64_t brief = ENOUGH * BREVITY_OTHERS_ONE_OF;
+	const uint64_t brief = ENOUGH * BREVITY_FOR_EACH_OTHER;
 	struct trial t = begin();
 
 	(void)state;
