@@ -20,14 +20,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bypass_closing.bpf.h"
+#include "bypass_half.bpf.h"
 #include "bypass_maps.bpf.h"
 
 #define AF_INET 2
 #define AF_INET6 10
 /* A message of one byte takes nearly a kilobyte: what is unread is bounded in messages, too. */
 #define BYTES_PER_MESSAGE 256
-
-const volatile __u32 unread_cap = 1 << 20; /* set by userspace before loading */
 
 /* --- pairing --------------------------------------------------------------------------------- */
 
@@ -333,7 +332,7 @@ static __always_inline enum bypass_mode judge(struct bypass_direction *d, const 
 		return BYPASS_OFF;
 	if (!read_receiver(d, &r))
 		return BYPASS_GONE;
-	if (!r.is_fit || !is_fit_sender(tp))
+	if (!r.is_fit)
 		return BYPASS_UNFIT;
 	if (r.copied_seq != r.rcv_nxt || tp->write_seq - d->sent0 != r.rcv_nxt - d->got0)
 		return BYPASS_NOT_DRY;
@@ -355,6 +354,14 @@ static __always_inline void note_redirected(struct bypass_direction *d, __u32 si
 	d->active_ns = bpf_ktime_get_coarse_ns();
 }
 
+/* False: it is not there; then the helper says SK_DROP, and nothing has changed. */
+static __always_inline bool redirect(struct sk_msg_md *msg, __u64 receiver, bool is_half)
+{
+	if (is_half)
+		return bpf_msg_redirect_hash(msg, &bypass_outlets, &receiver, 0) == SK_PASS;
+	return bpf_msg_redirect_hash(msg, &bypass_sockets, &receiver, BPF_F_INGRESS) == SK_PASS;
+}
+
 SEC("sk_msg")
 int bypass_send(struct sk_msg_md *msg)
 {
@@ -364,6 +371,7 @@ int bypass_send(struct sk_msg_md *msg)
 	struct bypass_direction *d;
 	const struct end *e;
 	enum bypass_mode mode;
+	bool is_half;
 
 	if (!tp)
 		return SK_PASS;
@@ -375,17 +383,19 @@ int bypass_send(struct sk_msg_md *msg)
 	if (!d || READ_ONCE(d->owner) != cookie)
 		return SK_PASS;
 	receiver = d->receiver;
-	mode = judge(d, tp, msg->size);
+	is_half = READ_ONCE(d->is_half);
+	mode = !is_fit_sender(tp) ? BYPASS_UNFIT
+	       : is_half          ? judge_half(d, tp, msg->size)
+				  : judge(d, tp, msg->size);
 	/* The slot may have been given to another flow meanwhile; then what was read may be of
 	 * both. */
 	if (__sync_fetch_and_add(&d->owner, 0) != cookie)
 		return SK_PASS;
 	if (READ_ONCE(d->ended)) /* see leave_half_closed() */
 		mode = BYPASS_ENDED;
-	/* Not found, it says SK_DROP, and nothing has changed. */
-	if (mode == BYPASS_REDIRECTED &&
-	    bpf_msg_redirect_hash(msg, &bypass_sockets, &receiver, BPF_F_INGRESS) != SK_PASS)
+	if (mode == BYPASS_REDIRECTED && !redirect(msg, receiver, is_half))
 		mode = BYPASS_GONE;
+	/* Before it is there, which it is once the program has returned: see bypass_half.bpf.h. */
 	if (mode == BYPASS_REDIRECTED)
 		note_redirected(d, msg->size);
 	d->mode = mode;

@@ -76,6 +76,7 @@ static __always_inline void leave_half_closed(struct bpf_sock_ops *ctx, struct e
 	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 	struct bypass_direction *own, *d;
 	__u64 cookie = e->cookie;
+	bool is_half = false;
 	__u32 slot;
 
 	if (!tp || !tp->inet_conn.icsk_inet.sk.sk_user_data)
@@ -85,7 +86,13 @@ static __always_inline void leave_half_closed(struct bpf_sock_ops *ctx, struct e
 	if (slot != SLOT_NONE) {
 		own = direction(slot);
 		d = direction(slot ^ 1);
-		if (!own || !d || d->receiver != cookie)
+		if (!own || !d)
+			return;
+		/* Then nothing is redirected to it. */
+		is_half = own->is_half && own->owner == cookie;
+	}
+	if (slot != SLOT_NONE && !is_half) {
+		if (d->receiver != cookie)
 			return;
 		__sync_lock_test_and_set(&d->ended, 1);
 		if (is_sending(own) || may_have_more(tp))

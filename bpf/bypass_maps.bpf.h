@@ -41,6 +41,9 @@ struct end {
 	__u32 ended;  /* it has shut its sending half */
 };
 
+/* Bytes that a receiver may have unread, or an outlet unsent. Set by userspace before loading. */
+const volatile __u32 unread_cap = 1 << 20;
+
 /* cookie -> socket of a local client or backend. Written by bypass_watch; a socket leaves it by
  * itself when it is closed. What is sent on one of them, bypass_send judges. */
 struct {
@@ -93,6 +96,15 @@ struct {
 	__type(key, struct connection);
 	__type(value, __u64);
 } bypass_met SEC(".maps");
+
+/* cookie -> outlet. Written by userspace; a socket leaves it by itself when it is closed. It has no
+ * program: what the proxy sends goes as ever. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 2);
+	__type(key, __u64);
+	__type(value, __u64);
+} bypass_outlets SEC(".maps");
 
 /* slot -> direction. Mapped into userspace. */
 struct {

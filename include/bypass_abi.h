@@ -6,11 +6,15 @@
  * twice, in no namespace.
  *
  * A flow has two slots, 2k for what C sends and 2k + 1 for what S sends.
+ *
+ * If only one of the ends is on this host, what it sends goes to the proxy's socket to the other
+ * one, the outlet: half a flow, with one slot.
  */
 #ifndef BYPASS_ABI_H
 #define BYPASS_ABI_H
 
 #ifndef __VMLINUX_H__
+#include <linux/bpf.h>
 #include <linux/types.h>
 #include <stddef.h>
 #endif
@@ -27,10 +31,10 @@ struct bypass_listener {
 /* What the sending end's program made of the last bytes. */
 enum bypass_mode {
 	BYPASS_SILENT,     /* nothing was sent yet */
-	BYPASS_REDIRECTED, /* they went to the receiver */
+	BYPASS_REDIRECTED, /* they went to the receiver, or the outlet */
 	/* They went to the proxy: */
 	BYPASS_NOT_DRY, /* earlier ones that did are not read yet, or the receiver's end has come */
-	BYPASS_FULL,    /* the receiver has too much that it has not read */
+	BYPASS_FULL,    /* the receiver has too much that it has not read, or the outlet unsent */
 	BYPASS_OFF,     /* userspace said so */
 	BYPASS_UNFIT,   /* an end uses MSG_ZEROCOPY, SO_RCVLOWAT or a ULP such as TLS */
 	BYPASS_GONE,    /* the receiver is closed */
@@ -46,13 +50,15 @@ enum bypass_mode {
  */
 struct bypass_direction {
 	__u64 owner;    /* cookie of the sender; 0: the slot is not in use */
-	__u64 receiver; /* cookie of the receiver */
-	__u64 sock;     /* address of the receiver's tcp_sock */
+	__u64 receiver; /* cookie of the receiver, or of the outlet */
+	__u64 sock;     /* address of its tcp_sock */
 	__u32 sent0;    /* the sender's write_seq when its connection was established */
-	__u32 got0;     /* the receiver's rcv_nxt then */
+	__u32 got0;     /* the receiver's rcv_nxt then; or the outlet's write_seq, without what was
+			   redirected, before the first byte */
 	__u32 off;      /* userspace: everything goes to the proxy */
 	__u32 ended;    /* the receiver has shut its sending half: likewise, from now on */
-	__u32 reserved[6];
+	__u32 is_half;  /* the receiver is an outlet */
+	__u32 reserved[5];
 
 	__u64 bytes;      /* redirected */
 	__u64 messages;   /* redirected */
@@ -60,7 +66,7 @@ struct bypass_direction {
 	__u64 psock;      /* address of the receiver's sk_psock, as last seen */
 	__u32 mode;       /* enum bypass_mode */
 	__u32 in_queue;   /* messages redirected since the receiver had read all, at most */
-	__u32 unread_max; /* most bytes that the receiver had not read */
+	__u32 unread_max; /* most bytes that the receiver had not read, or the outlet not sent */
 	__u32 cut;        /* the receiver was closed with redirected bytes that it had not read */
 	__u32 reserved_too[4];
 };
@@ -80,6 +86,16 @@ struct bypass_request {
 	__u32 result; /* enum bypass_pairing */
 };
 
+/*
+ * bypass_halve is asked by the context of a BPF_PROG_TEST_RUN, and answers by its return value,
+ * enum bypass_pairing: `mark` has how many bytes the proxy has written to the outlet, modulo 2^32,
+ * and `cb` this.
+ */
+struct bypass_half {
+	__u64 own[2]; /* cookies of the proxy's socket to this end, and of the outlet */
+	__u32 slot;
+} __attribute__((packed, aligned(4)));
+
 enum bypass_pairing {
 	BYPASS_PAIRED,
 	BYPASS_BACKEND_UNKNOWN, /* S is not on this host, or about to be established: then it pairs
@@ -96,11 +112,13 @@ enum bypass_counter {
 	BYPASS_ENDS_REFUSED, /* that the maps had no room for, or the kernel refused */
 	BYPASS_ENDS_LEFT,    /* that went on without, after they had ended their sending */
 	BYPASS_FLOWS_PAIRED,
+	BYPASS_FLOWS_HALVED, /* that were begun with one end on this host */
 	N_BYPASS_COUNTERS
 };
 
 #ifndef __VMLINUX_H__
 _Static_assert(sizeof(struct bypass_listener) == 32, "no hidden padding in a key");
+_Static_assert(sizeof(struct bypass_half) == sizeof(((struct __sk_buff *)0)->cb), "it is there");
 _Static_assert(sizeof(struct bypass_direction) == 128, "two cache lines");
 _Static_assert(offsetof(struct bypass_direction, bytes) == 64, "a writer each");
 #endif

@@ -6,6 +6,7 @@
 #include <bypass.skel.h> /* generated */
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/if_ether.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,7 +40,7 @@ static int load(struct bypass *b)
 {
 	struct bypass_bpf *s = bypass_bpf__open();
 	uint32_t n = 2 * flow_count(&b->conf);
-	struct bpf_map *sized[4];
+	struct bpf_map *sized[5];
 	int rc = 0;
 
 	b->skeleton = s;
@@ -49,7 +50,8 @@ static int load(struct bypass *b)
 	sized[0] = s->maps.bypass_sockets;
 	sized[1] = s->maps.bypass_ends;
 	sized[2] = s->maps.bypass_own;
-	sized[3] = s->maps.bypass_directions;
+	sized[3] = s->maps.bypass_outlets;
+	sized[4] = s->maps.bypass_directions;
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(sized); i++)
 		rc = bpf_map__set_max_entries(sized[i], n);
 	if (!rc)
@@ -279,23 +281,27 @@ int bypass_expect(struct bypass *b, int fd, uint64_t *cookie)
 					BPF_NOEXIST);
 }
 
-int bypass_recognize(struct bypass *b, int fd, uint64_t *cookie)
+/* Of the end that is connected to this socket; 0: it is not (yet) known. */
+static uint64_t end_of(const struct bypass *b, uint64_t cookie)
 {
 	struct bypass_own own;
-	int rc = bypass_cookie(fd, cookie);
 
-	return rc ? rc
-		  : bpf_map_lookup_elem(bpf_map__fd(b->skeleton->maps.bypass_own), cookie, &own);
+	return bpf_map_lookup_elem(bpf_map__fd(b->skeleton->maps.bypass_own), &cookie, &own)
+		       ? 0
+		       : own.peer;
+}
+
+bool bypass_recognizes(struct bypass *b, uint64_t cookie)
+{
+	return end_of(b, cookie);
 }
 
 void bypass_release(struct bypass *b, uint64_t cookie)
 {
-	struct bypass_own own;
+	uint64_t end = end_of(b, cookie);
 
-	if (!bpf_map_lookup_elem(bpf_map__fd(b->skeleton->maps.bypass_own), &cookie, &own) &&
-	    own.peer) /* which may have closed since */
-		(void)!bpf_map_delete_elem(bpf_map__fd(b->skeleton->maps.bypass_sockets),
-					   &own.peer);
+	if (end) /* which may have closed since */
+		(void)!bpf_map_delete_elem(bpf_map__fd(b->skeleton->maps.bypass_sockets), &end);
 }
 
 void bypass_forget(struct bypass *b, uint64_t cookie)
@@ -322,6 +328,39 @@ enum bypass_pairing bypass_pair(struct bypass *b, uint32_t flow, const uint64_t 
 	int rc = bpf_prog_test_run_opts(bpf_program__fd(b->skeleton->progs.bypass_pair), &opts);
 
 	return rc ? BYPASS_CLIENT_UNKNOWN : (enum bypass_pairing)request.result;
+}
+
+static enum bypass_pairing run_halve(const struct bypass *b, const struct bypass_half *half,
+				     uint64_t written)
+{
+	uint8_t frame[ETH_HLEN] = { 0 }; /* the kernel wants one */
+	struct __sk_buff context = { .mark = (uint32_t)written };
+	struct bpf_test_run_opts opts = {
+		.sz = sizeof(opts),
+		.data_in = frame,
+		.data_size_in = sizeof(frame),
+		.ctx_in = &context,
+		.ctx_size_in = sizeof(context),
+		.repeat = 1,
+	};
+	int rc;
+
+	memcpy(context.cb, half, sizeof(*half));
+	rc = bpf_prog_test_run_opts(bpf_program__fd(b->skeleton->progs.bypass_halve), &opts);
+	return rc ? BYPASS_CLIENT_UNKNOWN : (enum bypass_pairing)opts.retval;
+}
+
+enum bypass_pairing bypass_halve(struct bypass *b, uint32_t flow, int from, const uint64_t own[2],
+				 int outlet, uint64_t written)
+{
+	struct bypass_half half = { { own[from], own[!from] }, 2 * flow + (uint32_t)from };
+	uint64_t fd = (uint64_t)outlet;
+
+	/* What is in it stays there: with the entry would go what is in its queues. */
+	if (bpf_map_update_elem(bpf_map__fd(b->skeleton->maps.bypass_outlets), &half.own[1], &fd,
+				BPF_NOEXIST))
+		return BYPASS_BACKEND_UNKNOWN;
+	return run_halve(b, &half, written);
 }
 
 void bypass_part(struct bypass *b, uint32_t flow)

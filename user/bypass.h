@@ -52,9 +52,9 @@ int bypass_listen(struct bypass *b, const struct addr *at, bool on) must_check;
  * once it is closed or will not be paired. */
 int bypass_expect(struct bypass *b, int fd, uint64_t *cookie) must_check;
 void bypass_forget(struct bypass *b, uint64_t cookie);
-/* A client's socket, as accepted. 0 with its cookie; -ENOENT: the client is not on this host, or
- * not in the cgroup; or another -errno. bypass_forget() is not due. */
-int bypass_recognize(struct bypass *b, int fd, uint64_t *cookie) must_check;
+/* Is the other end of this socket of the proxy's, accepted or expected, on this host and in the
+ * cgroup? It may not be known yet. */
+bool bypass_recognizes(struct bypass *b, uint64_t cookie);
 /* The end that is connected to this socket of the proxy's, and was not joined, is an ordinary
  * socket again. Before bypass_forget(). */
 void bypass_release(struct bypass *b, uint64_t cookie);
@@ -68,6 +68,14 @@ struct bypass_direction *bypass_direction(const struct bypass *b, uint32_t flow,
  * records must be clear. If the backend is not known, the flow is joined as soon as it is.
  */
 enum bypass_pairing bypass_pair(struct bypass *b, uint32_t flow, const uint64_t own[2]);
+/*
+ * Only the end at the flow's side `from` is on this host: what it sends goes to the proxy's socket
+ * to the other one, the outlet, from now on. `written` is what the proxy has written to that so
+ * far, in bytes; no other thread may write to it meanwhile, and from now on it is closed, and
+ * nothing else. The direction's record must be clear. Anything but BYPASS_PAIRED: all is as it was.
+ */
+enum bypass_pairing bypass_halve(struct bypass *b, uint32_t flow, int from, const uint64_t own[2],
+				 int outlet, uint64_t written);
 /* From now on its ends send to the proxy. */
 void bypass_part(struct bypass *b, uint32_t flow);
 

@@ -61,12 +61,11 @@ int bypass_expect(struct bypass *b, int fd, uint64_t *cookie)
 	return -EOPNOTSUPP;
 }
 
-int bypass_recognize(struct bypass *b, int fd, uint64_t *cookie)
+bool bypass_recognizes(struct bypass *b, uint64_t cookie)
 {
 	(void)b;
-	(void)fd;
 	(void)cookie;
-	return -EOPNOTSUPP;
+	return false;
 }
 
 void bypass_release(struct bypass *b, uint64_t cookie)
@@ -101,6 +100,18 @@ enum bypass_pairing bypass_pair(struct bypass *b, uint32_t flow, const uint64_t 
 	(void)b;
 	(void)flow;
 	(void)own;
+	return BYPASS_CLIENT_UNKNOWN;
+}
+
+enum bypass_pairing bypass_halve(struct bypass *b, uint32_t flow, int from, const uint64_t own[2],
+				 int outlet, uint64_t written)
+{
+	(void)b;
+	(void)flow;
+	(void)from;
+	(void)own;
+	(void)outlet;
+	(void)written;
 	return BYPASS_CLIENT_UNKNOWN;
 }
 

@@ -66,12 +66,19 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_WIRE_TRANSPARENT] = ("not on the wire: the backend sees the client's own address, "
 				     "which this host can't hold without a socket"),
 	[ENGINE_BYPASSED] = "both of its ends are on this host, and send to each other",
+	[ENGINE_BYPASS_HALF] =
+		("its sender is on this host, and sends by the proxy's connection to "
+		 "the other end"),
+	[ENGINE_BYPASS_OTHER_HALF] =
+		"not bypassed: who sends it is not on this host, or not in the cgroup",
 	[ENGINE_BYPASS_OFF] = "not bypassed: the local bypass is not available on this host",
-	[ENGINE_BYPASS_CLIENT_REMOTE] =
-		"not bypassed: the client is not on this host, or not in the cgroup",
-	[ENGINE_BYPASS_BACKEND_REMOTE] =
-		("not bypassed: only the client is on this host and in the cgroup, and half "
-		 "of the way would save too little"),
+	[ENGINE_BYPASS_UNKNOWN] =
+		("not bypassed yet: the backend has not sent anything, and may or "
+		 "may not be on this host"),
+	[ENGINE_BYPASS_REMOTE] =
+		"not bypassed: neither of its ends is on this host and in the cgroup",
+	[ENGINE_BYPASS_JOINER] = ("not bypassed: only one of its ends is on this host, and its "
+				  "engine takes both of its connections"),
 	[ENGINE_BYPASS_NO_SLOT] = "not bypassed: all of its worker's slots are taken",
 	[ENGINE_BYPASS_NOT_DRY] = ("not bypassed now: bytes that came through the proxy are not "
 				   "read yet"),
@@ -305,8 +312,8 @@ int relay_pump(struct relay *r, int from)
 	} while (rc >= 0 && engine != d->engine);
 	if (rc < 0)
 		return rc;
-	if (from == BACKEND && r->bypass && d->bytes)
-		bypass_conclude(r);
+	if (from == BACKEND && r->bypass && d->bytes && bypass_conclude(r))
+		leave_to_bypass(r);
 	if (d->eof && direction_is_dry(d))
 		return bypass_was_cut(r, from) ? relay_fail(r, from, ECONNRESET)
 					       : pass_on_end(r, from);

@@ -82,9 +82,12 @@ enum engine_reason {
 	ENGINE_WIRE_BRIEF,
 	ENGINE_WIRE_TRANSPARENT,
 	ENGINE_BYPASSED,
+	ENGINE_BYPASS_HALF,
+	ENGINE_BYPASS_OTHER_HALF,
 	ENGINE_BYPASS_OFF,
-	ENGINE_BYPASS_CLIENT_REMOTE,
-	ENGINE_BYPASS_BACKEND_REMOTE,
+	ENGINE_BYPASS_UNKNOWN,
+	ENGINE_BYPASS_REMOTE,
+	ENGINE_BYPASS_JOINER,
 	ENGINE_BYPASS_NO_SLOT,
 	ENGINE_BYPASS_NOT_DRY,
 	ENGINE_BYPASS_FULL,
@@ -147,7 +150,7 @@ struct relay {
 	uint8_t promotions;          /* attempts to put it on the wire after its first bytes */
 	bool expected_brief;         /* if it is not, it is promoted at once */
 	void *joint;                 /* what the joiner, or who has joined, keeps about it */
-	bool may_bypass;             /* its ends may send to each other, if both are on this host */
+	bool may_bypass;             /* those of its ends that are on this host may go around */
 	bool bypass_off;             /* but not now */
 	bool has_header;             /* a PROXY header came, or goes, before its first byte */
 	enum engine_reason not_bypassed; /* why not, when it may and `bypass` has no record */

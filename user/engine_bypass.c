@@ -18,6 +18,7 @@ struct bypass_share {
 struct bypass_joint {
 	uint64_t own[2]; /* the cookies of the relay's sockets; 0: not known */
 	int64_t slot;    /* -1: its ends have not been paired */
+	bool is_concluded;
 	uint64_t counted[2];
 };
 
@@ -69,22 +70,17 @@ static enum engine_reason why_never(const struct relay *r)
 		return ENGINE_BYPASS_HEADER;
 	if (!relay_is_tcp(r))
 		return ENGINE_NOT_TCP;
-	return r->pools->bypass ? ENGINE_BYPASS_BACKEND_REMOTE : ENGINE_BYPASS_OFF;
+	return r->pools->bypass ? ENGINE_BYPASS_UNKNOWN : ENGINE_BYPASS_OFF;
 }
 
-/* NULL: the client is not of this host, or there is no room: the kernel's maps are full when the
- * slots are. */
 static struct bypass_joint *joint_of(struct relay *r)
 {
-	struct bypass_share *s = r->pools->bypass;
 	uint64_t client;
 
 	if (r->bypass)
 		return r->bypass;
-	if (bypass_recognize(s->bypass, r->side[CLIENT].watch.fd, &client)) {
-		give_up(r, s->slots.n_free ? ENGINE_BYPASS_CLIENT_REMOTE : ENGINE_BYPASS_NO_SLOT);
+	if (bypass_cookie(r->side[CLIENT].watch.fd, &client))
 		return NULL;
-	}
 	r->bypass = calloc(1, sizeof(*r->bypass));
 	if (r->bypass)
 		*r->bypass = (struct bypass_joint){ .own[CLIENT] = client, .slot = -1 };
@@ -96,10 +92,10 @@ void bypass_prepare(struct relay *r, int fd)
 	struct bypass_share *s = r->pools->bypass;
 	struct bypass_joint *j;
 
-	if (!r->may_bypass || fd < 0 || r->not_bypassed == ENGINE_BYPASS_CLIENT_REMOTE)
+	if (!r->may_bypass || fd < 0)
 		return;
 	r->not_bypassed = why_never(r);
-	if (r->not_bypassed != ENGINE_BYPASS_BACKEND_REMOTE)
+	if (r->not_bypassed != ENGINE_BYPASS_UNKNOWN)
 		return;
 	j = joint_of(r);
 	if (!j)
@@ -131,16 +127,45 @@ void bypass_begin(struct relay *r)
 	}
 	clear_records(r);
 	pairing = bypass_pair(s->bypass, flow_of(s, j), j->own);
-	if (pairing == BYPASS_CLIENT_UNKNOWN)
-		give_up(r, ENGINE_BYPASS_CLIENT_REMOTE);
-	else if (pairing == BYPASS_END_ENDED)
+	if (pairing == BYPASS_END_ENDED)
 		give_up(r, ENGINE_BYPASS_ENDED);
 }
 
-void bypass_conclude(struct relay *r)
+/* Only the end at this side is on this host. */
+static bool halve(struct relay *r, int from)
 {
-	if (!relay_bypass_direction(r, BACKEND))
-		give_up(r, ENGINE_BYPASS_BACKEND_REMOTE);
+	struct bypass_share *s = r->pools->bypass;
+	struct bypass_joint *j = r->bypass;
+	enum bypass_pairing pairing;
+
+	if (r->joined || r->joiner) {
+		give_up(r, ENGINE_BYPASS_JOINER);
+		return false;
+	}
+	pairing = bypass_halve(s->bypass, flow_of(s, j), from, j->own, r->side[!from].watch.fd,
+			       r->dir[from].bytes);
+	if (pairing != BYPASS_PAIRED) {
+		give_up(r, ENGINE_BYPASS_ENDED);
+		return false;
+	}
+	r->not_bypassed = ENGINE_BYPASS_OTHER_HALF;
+	return true;
+}
+
+bool bypass_conclude(struct relay *r)
+{
+	struct bypass_joint *j = r->bypass;
+
+	if (j->is_concluded)
+		return false;
+	j->is_concluded = true;
+	if (relay_bypass_direction(r, BACKEND))
+		return false;
+	for (int from = 0; from < 2; from++)
+		if (bypass_recognizes(r->pools->bypass->bypass, j->own[from]))
+			return halve(r, from);
+	give_up(r, ENGINE_BYPASS_REMOTE);
+	return false;
 }
 
 /* --- while it is paired ------------------------------------------------------------------------ */
@@ -234,6 +259,8 @@ struct relay_way relay_way(const struct relay *r, int from)
 	if (mode == BYPASS_SILENT || mode == BYPASS_REDIRECTED)
 		way.engine = &engine_bypass;
 	way.reason = reasons[mode];
+	if (d->is_half && way.reason == ENGINE_BYPASSED)
+		way.reason = ENGINE_BYPASS_HALF;
 	return way;
 }
 

@@ -28,9 +28,13 @@ void bypass_share_close(struct relay_pools *pools);
 void bypass_prepare(struct relay *r, int fd);
 /* Both sides are connected: their other ends are joined now, or as soon as they are known. */
 void bypass_begin(struct relay *r);
-/* The backend has sent something, so it is established, and if it is of this host, it is known:
- * else it will not be joined. For a relay that has r->bypass. */
-void bypass_conclude(struct relay *r);
+/*
+ * The backend has sent something, so it is established, and if it is of this host, it is known:
+ * else it will not be joined. If only one end is of this host, it sends around the proxy half of
+ * the way from now on, unless the relay is joined or about to be: then it is true. For a relay that
+ * has r->bypass, while nothing is being read or written.
+ */
+bool bypass_conclude(struct relay *r);
 /* Counts what went around. Returns when the last byte did, in CLOCK_MONOTONIC nanoseconds; 0: none.
  */
 uint64_t bypass_refresh(struct relay *r);

@@ -35,7 +35,7 @@ static int announce(const struct trial_conf *conf, const struct sockaddr_storage
 {
 	struct addr at;
 
-	if (!conf->bypass)
+	if (!conf->bypass || conf->is_remote[CLIENT])
 		return 0;
 	memcpy(&at, a, sizeof(at));
 	return bypass_listen(conf->bypass, &at, on);
@@ -57,7 +57,7 @@ static int connect_through(struct trial *t, const struct trial_conf *conf, int s
 		return -errno;
 	if (sndbuf && setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &sndbuf, sizeof(sndbuf)))
 		return -errno;
-	if (side == BACKEND)
+	if (side == BACKEND && !conf->is_remote[BACKEND])
 		relay_prepare(&t->relay, fds[0]);
 	rc = side == CLIENT ? announce(conf, &a, true) : 0;
 	if (rc)
@@ -67,6 +67,9 @@ static int connect_through(struct trial *t, const struct trial_conf *conf, int s
 	fds[1] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fds[1] < 0)
 		return -errno;
+	/* Nobody saw it connect. */
+	if (side == BACKEND && conf->is_remote[BACKEND])
+		relay_prepare(&t->relay, fds[0]);
 	return side == CLIENT ? announce(conf, &a, false) : 0;
 }
 

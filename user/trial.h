@@ -17,7 +17,8 @@ struct trial_conf {
 	struct trial *host; /* whose loop and pools are used; NULL: its own */
 	const struct engine *engine;
 	struct sockmap *sockmap; /* NULL: none. Worker 0's share is the trial's */
-	struct bypass *bypass;   /* NULL: none. The same; the outer sockets are then its ends */
+	struct bypass *bypass;   /* NULL: none. The same; the outer sockets are then its ends, */
+	bool is_remote[2];       /* but for those of these sides, which it is not told of */
 	int family;              /* AF_INET (0, too) or AF_INET6 */
 	int sndbuf;              /* SO_SNDBUF of the relay's sockets; 0: the kernel's own */
 	size_t max_buffers;      /* for the copy engine */

@@ -26,6 +26,7 @@ type told struct {
 	Order     string         `json:"order"`
 	Engine    string         `json:"engine_to_backend"`
 	Why       string         `json:"why_to_backend"`
+	Back      string         `json:"engine_to_client"`
 	IdleMS    int64          `json:"idle_ms"`
 	AgeMS     int64          `json:"age_ms"`
 	ToBackend int64          `json:"bytes_to_backend"`

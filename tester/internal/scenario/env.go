@@ -48,6 +48,8 @@ type env struct {
 	onWire  bool   // the daemon joins what it can on the wire
 	offWire bool   // and this trial has connections that it can't join
 
+	hadEngine bool // a daemon of this trial had the engine that it is about
+
 	noBypass bool // none of this trial's connections can be bypassed
 }
 
@@ -153,8 +155,12 @@ func (e *env) awaitReady() {
 		return d.Records(func(r *daemon.Record) bool { return r.Event == "engine" && r.State == state && r.Engine == name })
 	}
 	if off := engines(e.engine, "off"); len(off) > 0 {
+		if e.hadEngine {
+			e.Failf("promised the engine that the daemon before this one had, %s is off: %s", e.engine, off[0].Why)
+		}
 		e.Skipf("the engine %s is off: %s", e.engine, off[0].Why)
 	}
+	e.hadEngine = true
 	e.onWire = (e.engine == "wire" || e.engine == "auto") && len(engines("wire", "ready")) > 0
 }
 

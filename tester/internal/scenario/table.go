@@ -234,6 +234,8 @@ var table = []scenario{
 	{"local_peers_are_bypassed", everywhere,
 		"ends on this host send to each other: in namespaces, over loopback, IPv4 with IPv6; not if the app does not say so",
 		peers, bypass},
+	{"one_local_end_is_enough", everywhere,
+		"an end on this host sends around the proxy, whoever is at the other one; what a stranger sends is relayed", halves, bypass},
 	{"bypass_is_switched_off_and_on", everywhere,
 		"shunt bypass off and on, again and again under load: every byte arrives, and new ones go the way that was said",
 		switchedOff, bypass},
