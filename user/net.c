@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "net.h"
 
+#include <fcntl.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -211,6 +215,35 @@ void net_reset(int fd)
 	/* It cannot fail on a socket; and if it did, a FIN would be all that is left to send. */
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	close(fd);
+}
+
+static int raise_loopback(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, SIOCSIFFLAGS, &lo))
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+int net_unshare(void)
+{
+	int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), rc = 0;
+
+	if (home < 0)
+		return -errno;
+	if (unshare(CLONE_NEWNET))
+		rc = -errno;
+	else
+		rc = raise_loopback();
+	if (rc)
+		(void)!setns(home, CLONE_NEWNET); /* it has just been there */
+	close(home);
+	return rc;
 }
 
 uint64_t net_raise_fd_limit(void)

@@ -67,6 +67,12 @@ bool net_is_shortage(int error);
 /* Closes with a RST instead of a FIN: the peer must not take what it has got for the whole. */
 void net_reset(int fd);
 
+/*
+ * The calling thread gets a network namespace of its own, with nothing but a loopback, which goes
+ * with the thread and the last socket of it. 0, or -errno: it is where it was.
+ */
+int net_unshare(void) must_check;
+
 /* Raises the soft limit of open files to the hard one; returns the limit in force. */
 uint64_t net_raise_fd_limit(void);
 

@@ -162,7 +162,7 @@ static const struct probe_check checks[] = {
 
 int probe_bypass(const char *cgroup, struct probe_report *report, char *why, size_t size)
 {
-	const struct probe_suite suite = { checks, ARRAY_SIZE(checks), OFF, end_check };
+	const struct probe_suite suite = { checks, ARRAY_SIZE(checks), OFF, end_check, true };
 	struct bypass_probe p = { .cgroup = cgroup };
 	int rc;
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "probe_check.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include "net.h"
 
 /* --- checks ---------------------------------------------------------------------------------- */
 
@@ -40,8 +43,8 @@ static int run(const struct probe_suite *suite, const struct probe_check *c, voi
 	return MIN(rc, 0);
 }
 
-int probe_run(struct probe_report *report, const struct probe_suite *suite, void *trial, char *why,
-	      size_t size)
+static int run_all(struct probe_report *report, const struct probe_suite *suite, void *trial,
+		   char *why, size_t size)
 {
 	int rc = 0;
 
@@ -56,6 +59,36 @@ int probe_run(struct probe_report *report, const struct probe_suite *suite, void
 			snprintf(why, size, "%s", r->outcome);
 	}
 	return rc;
+}
+
+struct apart {
+	struct probe_report *report;
+	const struct probe_suite *suite;
+	void *trial;
+	char *why;
+	size_t size;
+	int rc;
+};
+
+static void *run_apart(void *arg)
+{
+	struct apart *a = arg;
+
+	(void)!net_unshare();
+	a->rc = run_all(a->report, a->suite, a->trial, a->why, a->size);
+	return NULL;
+}
+
+int probe_run(struct probe_report *report, const struct probe_suite *suite, void *trial, char *why,
+	      size_t size)
+{
+	struct apart a = { report, suite, trial, why, size, 0 };
+	pthread_t thread;
+
+	if (!suite->uses_loopback || pthread_create(&thread, NULL, run_apart, &a))
+		return run_all(report, suite, trial, why, size);
+	pthread_join(thread, NULL);
+	return a.rc;
 }
 
 /* --- streams --------------------------------------------------------------------------------- */

@@ -25,6 +25,9 @@ struct probe_suite {
 	const char *otherwise; /* what follows when one of them fails */
 	/* Makes the trial ready for the next check, however the last one went. */
 	void (*clean)(void *trial);
+	/* It connects by the loopback. Where that is permitted, it does so in a network of its own,
+	 * and leaves no ports in TIME_WAIT in the process's, which somebody may want to listen on. */
+	bool uses_loopback;
 };
 
 /* 0, or what the first check that failed returned, with what it found in why. */

@@ -241,7 +241,7 @@ static void weigh(struct probe_report *report, struct sockmap *map)
 
 int probe_sockmap(struct probe_report *report, char *why, size_t size)
 {
-	const struct probe_suite suite = { checks, ARRAY_SIZE(checks), OFF, end_check };
+	const struct probe_suite suite = { checks, ARRAY_SIZE(checks), OFF, end_check, true };
 	struct sockmap_probe p = { 0 };
 	int rc;
 

@@ -308,7 +308,7 @@ struct task {
 
 static void *run_task(void *arg)
 {
-	const struct probe_suite suite = { checks, ARRAY_SIZE(checks), OFF, end_check };
+	const struct probe_suite suite = { checks, ARRAY_SIZE(checks), OFF, end_check, false };
 	struct task *task = arg;
 	struct wire_probe p = {
 		.net.netns = { -1, -1, -1 },

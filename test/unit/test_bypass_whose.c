@@ -7,14 +7,14 @@
 
 #include <fcntl.h>
 #include <linux/bpf.h>
-#include <net/if.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include "net.h"
 
 #define FLOW 3
 
@@ -248,16 +248,6 @@ static void strangers_are_left_alone(void **state)
 	four_close(&f);
 }
 
-static bool raise_loopback(void)
-{
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool up = !ioctl(fd, SIOCSIFFLAGS, &lo);
-
-	close(fd);
-	return up;
-}
-
 /* In a namespace of its own the same address and port are somebody else's. Exit status 0: so it is.
  */
 static int be_in_another_namespace(const struct bypass *b, uint16_t port)
@@ -265,7 +255,7 @@ static int be_in_another_namespace(const struct bypass *b, uint16_t port)
 	struct addr at;
 	int fd;
 
-	if (unshare(CLONE_NEWNET) || !raise_loopback())
+	if (net_unshare())
 		return 1;
 	fd = listen_at(AF_INET, port, &at);
 	if (fd < 0 || connect_to(&at) < 0 || accept(fd, NULL, NULL) < 0)

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -17,6 +18,7 @@
 #include <cmocka.h>
 
 #include "log.h"
+#include "net.h"
 #include "probe.h"
 
 #define NOBODY 65534
@@ -172,6 +174,48 @@ static void without_rights_there_is_a_reason(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* Sockets in TIME_WAIT, by IPv4, in this process's network. */
+static unsigned count_resting(void)
+{
+	FILE *f = fopen("/proc/self/net/tcp", "re");
+	char line[256], state[3];
+	unsigned n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		n += sscanf(line, " %*u: %*s %*s %2s", state) == 1 && !strcmp(state, "06");
+	fclose(f);
+	return n;
+}
+
+/* Somebody may want to listen on them. */
+static void trials_leave_no_port_behind(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		struct probe_report report = { 0 };
+		char why[256] = "";
+
+		if (net_unshare() || probe_sockmap(&report, why, sizeof(why)) ||
+		    probe_bypass(NULL, &report, why, sizeof(why)))
+			_exit(2);
+		_exit(count_resting() ? 1 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 2) {
+		print_message("skipped: they can't be tried here\n");
+		skip();
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +225,7 @@ int main(void)
 		cmocka_unit_test(the_wire_is_tried_and_nothing_is_left),
 		cmocka_unit_test(a_probe_that_fails_leaves_nothing_either),
 		cmocka_unit_test(without_rights_there_is_a_reason),
+		cmocka_unit_test(trials_leave_no_port_behind),
 	};
 	const struct log_conf quiet = { .level = LOG_LEVEL_ERROR };
 
