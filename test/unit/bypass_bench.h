@@ -6,8 +6,10 @@
 #ifndef SHUNT_TEST_BYPASS_BENCH_H
 #define SHUNT_TEST_BYPASS_BENCH_H
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,6 +35,14 @@ static inline struct bypass *open_bypass(uint32_t cap)
 	if (bypass_open(&conf, &b, skip_reason, sizeof(skip_reason)))
 		return NULL;
 	return b;
+}
+
+/* Sets the reason why all tests are skipped, if there is one. */
+static inline int probe_bpf(void **state)
+{
+	(void)state;
+	bypass_close(open_bypass(MIB));
+	return 0;
 }
 
 static inline void bench_open(struct bench *b, uint32_t cap, int family)
@@ -89,6 +99,51 @@ static inline void expect_end(struct bench *b, int i)
 	for (int k = 0; k < 1000 && outer_receive(b, i, CHUNK_MAX) >= 0; k++)
 		turn(b, 1);
 	assert_int_equal(outer_receive(b, i, 1), -1);
+}
+
+/* --- who waits in recv(2) ---------------------------------------------------------------------- */
+
+/* Longer than TCP delays an acknowledgement. */
+#define ACKNOWLEDGED_TURNS 20
+#define TURN_MS 10
+
+struct receiver {
+	int fd;
+	ssize_t n;
+	int error;
+	_Atomic bool done;
+};
+
+static inline void *receive_one(void *arg)
+{
+	struct receiver *r = arg;
+	uint8_t byte;
+
+	r->n = recv(r->fd, &byte, 1, 0);
+	r->error = errno;
+	r->done = true;
+	return NULL;
+}
+
+/* An end shuts its sending half and waits, blocking, for a byte of the other one: it must not be
+ * woken for nothing. */
+static inline void shut_and_wait(struct bench *b, int end)
+{
+	struct receiver r = { .fd = b->trial.outer[end] };
+	pthread_t thread;
+
+	assert_int_equal(fcntl(r.fd, F_SETFL, 0), 0);
+	shutdown(r.fd, SHUT_WR);
+	assert_int_equal(pthread_create(&thread, NULL, receive_one, &r), 0);
+	for (int k = 0; k < ACKNOWLEDGED_TURNS; k++)
+		turn(b, TURN_MS);
+	outer_send(b, !end, 1);
+	while (!r.done)
+		turn(b, 1);
+	pthread_join(thread, NULL);
+	if (r.n < 0)
+		fail_msg("recv: %s", strerror(r.error));
+	assert_int_equal(r.n, 1);
 }
 
 #endif

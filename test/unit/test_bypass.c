@@ -347,15 +347,6 @@ static void the_table_may_be_full(void **state)
 	bench_close(&b);
 }
 
-static int probe_bpf(void **state)
-{
-	struct bypass *b = open_bypass(MIB);
-
-	(void)state;
-	bypass_close(b);
-	return 0;
-}
-
 int main(void)
 {
 	struct variant variants[] = {

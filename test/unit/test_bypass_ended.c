@@ -10,30 +10,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 
-/* Longer than TCP delays an acknowledgement. */
-#define ACKNOWLEDGED_TURNS 20
-#define TURN_MS 10
 #define ROUNDS 400
 #define ROUND_BYTES 65536u
 #define HUNG_NS (20 * NSEC_PER_SEC)
-
-struct receiver {
-	int fd;
-	ssize_t n;
-	int error;
-	_Atomic bool done;
-};
-
-static void *receive_one(void *arg)
-{
-	struct receiver *r = arg;
-	uint8_t byte;
-
-	r->n = recv(r->fd, &byte, 1, 0);
-	r->error = errno;
-	r->done = true;
-	return NULL;
-}
 
 static void blocking_recv_waits_after_shutdown(void **state)
 {
@@ -42,27 +21,12 @@ static void blocking_recv_waits_after_shutdown(void **state)
 	(void)state;
 	SKIP_IF_REASON();
 	for (int first = 0; first < 2; first++) {
-		struct receiver r = { 0 };
-		pthread_t thread;
-
 		bench_open(&b, MIB, AF_INET);
 		expect_around(&b, first, 1000);
 		expect_around(&b, !first, 1000);
 		receive_rest(&b, 0);
 		receive_rest(&b, 1);
-		r.fd = b.trial.outer[first];
-		assert_int_equal(fcntl(r.fd, F_SETFL, 0), 0);
-		shutdown(r.fd, SHUT_WR);
-		assert_int_equal(pthread_create(&thread, NULL, receive_one, &r), 0);
-		for (int k = 0; k < ACKNOWLEDGED_TURNS; k++)
-			turn(&b, TURN_MS);
-		outer_send(&b, !first, 1);
-		while (!r.done)
-			turn(&b, 1);
-		pthread_join(thread, NULL);
-		if (r.n < 0)
-			fail_msg("recv: %s", strerror(r.error));
-		assert_int_equal(r.n, 1);
+		shut_and_wait(&b, first);
 		bench_close(&b);
 	}
 }

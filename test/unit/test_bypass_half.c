@@ -6,9 +6,6 @@
  */
 #include "bypass_bench.h"
 
-#include <fcntl.h>
-#include <pthread.h>
-
 #define SMALL 1000
 
 struct variant {
@@ -205,47 +202,16 @@ static void a_reset_is_seen(void **state)
 	}
 }
 
-/* --- who waits in recv(2) after his end ----------------------------------------------------------
- */
-
-struct receiver {
-	int fd;
-	ssize_t n;
-	_Atomic bool done;
-};
-
-static void *receive_one(void *arg)
-{
-	struct receiver *r = arg;
-	uint8_t byte;
-
-	r->n = recv(r->fd, &byte, 1, 0);
-	r->done = true;
-	return NULL;
-}
-
 static void blocking_recv_waits_after_shutdown(void **state)
 {
 	const struct variant *v = *state;
-	struct receiver r = { 0 };
-	pthread_t thread;
 	struct bench b;
 
 	SKIP_IF_REASON();
 	half_open(&b, v);
 	expect_around(&b, v->local, SMALL);
 	receive_rest(&b, !v->local);
-	r.fd = b.trial.outer[v->local];
-	assert_int_equal(fcntl(r.fd, F_SETFL, 0), 0);
-	shutdown(r.fd, SHUT_WR);
-	assert_int_equal(pthread_create(&thread, NULL, receive_one, &r), 0);
-	for (int k = 0; k < 20; k++) /* longer than TCP delays an acknowledgement */
-		turn(&b, 10);
-	outer_send(&b, !v->local, 1);
-	while (!r.done)
-		turn(&b, 1);
-	pthread_join(thread, NULL);
-	assert_int_equal(r.n, 1);
+	shut_and_wait(&b, v->local);
 	bench_close(&b);
 }
 
@@ -312,15 +278,6 @@ static void two_threads_do_not_mix(void **state)
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	bench_close(&b);
-}
-
-static int probe_bpf(void **state)
-{
-	struct bypass *b = open_bypass(MIB);
-
-	(void)state;
-	bypass_close(b);
-	return 0;
 }
 
 #define FOR_EACH_HALF(test)                                                                        \

@@ -389,13 +389,6 @@ static void a_cgroup_must_be_one(void **state)
 	assert_null(b);
 }
 
-static int probe_bpf(void **state)
-{
-	(void)state;
-	bypass_close(open_bypass(MIB));
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

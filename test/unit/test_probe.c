@@ -151,27 +151,36 @@ static void a_probe_that_fails_leaves_nothing_either(void **state)
 	}
 }
 
-static void without_rights_there_is_a_reason(void **state)
+/* In a process of its own: what it returns. */
+static int in_child(int (*run)(void))
 {
 	int status;
 	pid_t pid;
 
-	(void)state;
 	fflush(NULL);
 	pid = fork();
 	assert_true(pid >= 0);
-	if (!pid) {
-		struct probe_report report = { 0 };
-		char why[256] = "";
-
-		if (!geteuid() && setresuid(NOBODY, NOBODY, NOBODY))
-			_exit(1);
-		_exit(probe_wire(&report, why, sizeof(why)) == -EPERM && strstr(why, "CAP_") ? 0
-											     : 1);
-	}
+	if (!pid)
+		_exit(run());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	return WEXITSTATUS(status);
+}
+
+static int be_nobody(void)
+{
+	struct probe_report report = { 0 };
+	char why[256] = "";
+
+	if (!geteuid() && setresuid(NOBODY, NOBODY, NOBODY))
+		return 1;
+	return probe_wire(&report, why, sizeof(why)) == -EPERM && strstr(why, "CAP_") ? 0 : 1;
+}
+
+static void without_rights_there_is_a_reason(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(be_nobody), 0);
 }
 
 /* Sockets in TIME_WAIT, by IPv4, in this process's network. */
@@ -188,32 +197,28 @@ static unsigned count_resting(void)
 	return n;
 }
 
+static int try_by_loopback(void)
+{
+	struct probe_report report = { 0 };
+	char why[256] = "";
+
+	if (net_unshare() || probe_sockmap(&report, why, sizeof(why)) ||
+	    probe_bypass(NULL, &report, why, sizeof(why)))
+		return 2;
+	return count_resting() ? 1 : 0;
+}
+
 /* Somebody may want to listen on them. */
 static void trials_leave_no_port_behind(void **state)
 {
-	int status;
-	pid_t pid;
+	int left = in_child(try_by_loopback);
 
 	(void)state;
-	fflush(NULL);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (!pid) {
-		struct probe_report report = { 0 };
-		char why[256] = "";
-
-		if (net_unshare() || probe_sockmap(&report, why, sizeof(why)) ||
-		    probe_bypass(NULL, &report, why, sizeof(why)))
-			_exit(2);
-		_exit(count_resting() ? 1 : 0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 2) {
+	if (left == 2) {
 		print_message("skipped: they can't be tried here\n");
 		skip();
 	}
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(left, 0);
 }
 
 int main(void)
