@@ -41,7 +41,7 @@ static __always_inline enum bypass_mode judge_half(struct bypass_direction *d,
 		return BYPASS_UNFIT;
 	if (written != tp->write_seq - d->sent0)
 		return BYPASS_NOT_DRY;
-	if (queued + charge_of(size) > (room < unread_cap ? room : unread_cap))
+	if (queued >= unread_cap || queued + charge_of(size) > room)
 		return BYPASS_FULL;
 	if (queued + size > d->unread_max)
 		d->unread_max = queued + size;

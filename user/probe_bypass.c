@@ -32,13 +32,14 @@ static const struct bypass_direction *record(const struct bypass_probe *p, int f
 	return relay_bypass_direction(&p->ends.trial.relay, from);
 }
 
+static struct trial_conf conf_of(const struct bypass_probe *p)
+{
+	return (struct trial_conf){ .engine = &engine_copy, .bypass = p->bypass, .max_buffers = 2 };
+}
+
 static int begin(struct bypass_probe *p, struct probe_result *r)
 {
-	const struct trial_conf conf = {
-		.engine = &engine_copy,
-		.bypass = p->bypass,
-		.max_buffers = 2,
-	};
+	const struct trial_conf conf = conf_of(p);
 	int rc = probe_ends_open(&p->ends, r, &conf);
 
 	if (!rc && !record(p, CLIENT))
@@ -122,6 +123,34 @@ static int check_half_close(void *trial, struct probe_result *r)
 				"each end came after the last byte, and the other way went on");
 }
 
+/* The end of this side is the only one that it is told of. */
+static int try_half(struct bypass_probe *p, struct probe_result *r, int local)
+{
+	struct trial_conf conf = conf_of(p);
+	int rc;
+
+	conf.is_remote[!local] = true;
+	rc = probe_ends_open(&p->ends, r, &conf);
+	/* The backend says something: only then is it known where it is not. */
+	if (!rc)
+		rc = probe_ends_relay(&p->ends, BACKEND, SMALL_BYTES, PROBE_CHUNK_BYTES);
+	for (int from = 0; !rc && from < 2; from++)
+		rc = probe_ends_relay(&p->ends, from, TRIAL_BYTES, SLOW_READ_BYTES);
+	if (!rc && (!record(p, local) || !record(p, local)->bytes))
+		return probe_found(r, -EIO, "they took the proxy's way");
+	return rc ? rc : probe_ends_half_close(&p->ends, local, TRIAL_BYTES + SMALL_BYTES);
+}
+
+static int check_half(void *trial, struct probe_result *r)
+{
+	int rc = 0;
+
+	for (int local = 0; !rc && local < 2; local++)
+		rc = try_half(trial, r, local);
+	return rc ? rc
+		  : probe_found(r, 0, "%u bytes each way and both ends, all right", TRIAL_BYTES);
+}
+
 /* A socket that is closed while it has unread bytes, and one that is reset: both are resets. */
 static int check_reset(void *trial, struct probe_result *r)
 {
@@ -156,6 +185,8 @@ static const struct probe_check checks[] = {
 	  "a slow reader costs a bounded amount of memory", check_bounded },
 	{ "bypass_half_close", "bytes and a FIN from each side, then bytes the other way",
 	  "half-closed connections work", check_half_close },
+	{ "bypass_half", "the same with an end that is not watched, as if it were elsewhere",
+	  "one local end is enough to go half of the way", check_half },
 	{ "bypass_reset", "a RST, and a socket that is closed with unread bytes",
 	  "resets are passed on", check_reset },
 };
