@@ -87,6 +87,32 @@ tester_ended() { # EXIT_STATUS
 	fi
 }
 
+tester() { # OPTION...: in a process that there is for nothing else
+	exec build/shunt-tester run --shunt "$build/shunt" "$@" 2>&1 </dev/null
+}
+
+# By two testers at once, with labs of their own: scenarios wait most of the time.
+scenarios() { # OPTION...: for the tester
+	local lines first status
+	tester --part 2/2 "$@" >"$held" &
+	second=$!
+	exec {lines}< <(tester --part 1/2 "$@")
+	first=$!
+	tester_lines "$lines"
+	exec {lines}<&-
+	status=0
+	wait "$first" || status=$?
+	tester_ended "$status"
+	status=0
+	wait "$second" || status=$?
+	second=
+	tester_lines 3 3<"$held"
+	tester_ended "$status"
+}
+
+held=$(mktemp) second=
+trap '[[ -z $second ]] || kill "$second"; rm -f "$held"' EXIT
+
 if ((EUID != 0)); then
 	echo 'check.sh: the scenarios need root, for network namespaces: sudo make check' >&2
 	exit 1
@@ -101,22 +127,10 @@ step 'every include goes down: scripts/check-layers.sh' scripts/check-layers.sh
 step 'the configuration of the challenge is right: shunt check config.json' "$build/shunt" check config.json
 step 'the manual and the completion say what the help says: scripts/check-docs.sh' scripts/check-docs.sh "$build/shunt"
 
-# Two testers at once, with labs of their own: scenarios wait most of the time.
-unprivileged=$(mktemp)
-build/shunt-tester run --shunt "$build/shunt" --engine auto --family 4 --unprivileged >"$unprivileged" 2>&1 </dev/null &
-other=$!
-trap 'kill "$other" 2>/dev/null || true; rm -f "$unprivileged"' EXIT
 echo 'Scenarios'
-exec {tester}< <(exec build/shunt-tester run --shunt "$build/shunt" 2>&1 </dev/null)
-status=0
-tester_lines "$tester"
-wait $! || status=$?
-tester_ended "$status"
+scenarios
 echo 'Scenarios without privileges: no BPF, and still a complete proxy'
-status=0
-wait "$other" || status=$?
-tester_lines 3 3<"$unprivileged"
-tester_ended "$status"
+scenarios --engine auto --family 4 --unprivileged
 
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 ((failed == 0 && passed > 0))

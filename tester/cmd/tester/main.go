@@ -51,6 +51,7 @@ OPTIONS
   --engine LIST   of copy, splice, sockmap, wire, bypass, auto (all); scenarios that do not depend on it use the last one
   --family LIST   of 4, 6 (both)
   --only REGEX    only scenarios whose names match
+  --part K/N      only the K-th of each N trials: N testers can share them and run at once (1/1)
   --list          print the scenarios and what they promise, and do nothing
   --unprivileged  run the daemon as nobody, without capabilities: what it can't have then, it must do without
   --seed N        for the random sizes and pauses (the time); the seed in use is printed
@@ -133,6 +134,7 @@ func run(args []string) {
 	only := flags.String("only", "", "")
 	list := flags.Bool("list", false, "")
 	unprivileged := flags.Bool("unprivileged", false, "")
+	part := flags.String("part", "1/1", "")
 	seed := flags.Int64("seed", time.Now().Unix(), "")
 	parse(flags, args, 0)
 	if *list {
@@ -147,6 +149,9 @@ func run(args []string) {
 			usage("--family %s: not a list of 4 and 6", *families)
 		}
 		o.Families = append(o.Families, family)
+	}
+	if n, err := fmt.Sscanf(*part, "%d/%d", &o.Part, &o.Parts); n != 2 || err != nil || o.Part < 1 || o.Part > o.Parts {
+		usage("--part %s: not K/N, with K from 1 to N", *part)
 	}
 	var err error
 	if o.Only, err = regexp.Compile(*only); err != nil {

@@ -301,6 +301,7 @@ type Options struct {
 	Unprivileged  bool // run the daemon as nobody
 	Families      []int
 	Only          *regexp.Regexp
+	Part, Parts   int // of all trials, the Part-th of each Parts; counted from 1
 }
 
 // List prints the table.
@@ -312,7 +313,7 @@ func List(out io.Writer) {
 
 // Run puts the table to the test and reports each trial.
 func Run(l *lab.Lab, o Options, report *trial.Report) {
-	sanitized := daemon.Sanitized(o.Shunt)
+	sanitized, trials := daemon.Sanitized(o.Shunt), 0
 	for i, engine := range o.Engines {
 		for j, family := range o.Families {
 			for _, s := range table {
@@ -320,6 +321,9 @@ func Run(l *lab.Lab, o Options, report *trial.Report) {
 				repeats := otherEngine && (s.scope == eachFamily || s.scope == once) ||
 					otherFamily && (s.scope == eachEngine || s.scope == once)
 				if repeats || !s.isFor(engine) || !o.Only.MatchString(s.name) {
+					continue
+				}
+				if trials++; trials%o.Parts != o.Part%o.Parts {
 					continue
 				}
 				e := env{Options: o, lab: l, engine: engine, family: family, sanitized: sanitized}
