@@ -35,7 +35,7 @@ def frame(path, height, title, machine, names):
     script = (f'set terminal svg size {WIDTH_PX},{height} font "Helvetica,13" background "#ffffff"\n'
               f'set output "{path}"\n'
               f'set label {quoted(title)} at screen 0.5,screen {1 - 18 / height} center font ",15" noenhanced\n'
-              f'set label {quoted(machine)} at screen 0.5,screen {16 / height} center font ",11" '
+              f'set label {quoted(machine)} at screen 0.5,screen {16 / height} center font ",9" '
               'textcolor rgb "#555555" noenhanced\n'
               'set key off\nset grid linetype 1 linecolor rgb "#e4e4e4"\n')
     # gnuplot's own key wraps at the width of a panel.
