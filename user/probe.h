@@ -16,9 +16,13 @@
 #include "util.h"
 
 #define PROBE_RESULTS_MAX 32
-/* All trials of an engine together end by then, whatever the kernel does; the wire's once its
- * program is loaded, which takes the verifier its time. */
-#define PROBE_MAX_MS 2000
+/*
+ * A trial in which nothing has moved for so long has failed, and all of an engine's together end by
+ * then, whatever the kernel does; the wire's once its program is loaded, which takes the verifier
+ * its time. On a host that is busy they get little of its time, which says nothing of the engine.
+ */
+#define PROBE_STUCK_MS 2000
+#define PROBE_MAX_MS 30000
 
 enum probe_status { PROBE_NOT_TRIED, PROBE_WORKS, PROBE_FAILS };
 

@@ -91,6 +91,25 @@ int probe_run(struct probe_report *report, const struct probe_suite *suite, void
 	return a.rc;
 }
 
+/* --- patience -------------------------------------------------------------------------------- */
+
+void probe_patience_begin(struct probe_patience *p)
+{
+	*p = (struct probe_patience){ .end_ns = clock_ns() + PROBE_MAX_MS * NSEC_PER_MSEC };
+}
+
+int probe_patience_ends(struct probe_patience *p, struct probe_result *r, uint64_t now_ns,
+			size_t moved)
+{
+	if (r != p->result || moved != p->moved)
+		p->stuck_ns = now_ns + PROBE_STUCK_MS * NSEC_PER_MSEC;
+	p->result = r;
+	p->moved = moved;
+	if (now_ns > p->stuck_ns)
+		return probe_found(r, -ETIMEDOUT, "nothing moved any more");
+	return now_ns > p->end_ns ? probe_found(r, -ETIMEDOUT, "it took too long") : 0;
+}
+
 /* --- streams --------------------------------------------------------------------------------- */
 
 static uint8_t byte_at(int stream, size_t offset)

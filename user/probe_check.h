@@ -40,6 +40,21 @@ struct probe_result *probe_add(struct probe_report *report, const char *name, co
 /* Says what a check has found. Returns rc. */
 int probe_found(struct probe_result *r, int rc, const char *fmt, ...) printf_like(3, 4);
 
+/* For how long it is waited. */
+struct probe_patience {
+	uint64_t stuck_ns, end_ns;
+	const struct probe_result *result; /* of the check that ran last */
+	size_t moved;
+};
+
+void probe_patience_begin(struct probe_patience *p);
+/*
+ * At each turn of a check: `moved` changes with whatever is sent or received. 0, or -ETIMEDOUT and
+ * found: it has been waited for long enough.
+ */
+int probe_patience_ends(struct probe_patience *p, struct probe_result *r, uint64_t now_ns,
+			size_t moved) must_check;
+
 /* Sends more of a stream, without waiting, at most len bytes. How many; 0: the socket is full. */
 size_t probe_send(int fd, int stream, size_t *sent, size_t len);
 /*

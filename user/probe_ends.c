@@ -13,10 +13,8 @@
 
 void probe_ends_init(struct probe_ends *e)
 {
-	*e = (struct probe_ends){
-		.trial.loop.epoll_fd = -1,
-		.deadline_ns = clock_ns() + PROBE_MAX_MS * NSEC_PER_MSEC,
-	};
+	*e = (struct probe_ends){ .trial.loop.epoll_fd = -1 };
+	probe_patience_begin(&e->patience);
 }
 
 void probe_ends_close(struct probe_ends *e)
@@ -45,9 +43,8 @@ int probe_ends_turn(struct probe_ends *e, int wait_ms)
 
 	if (rc)
 		return probe_found(e->result, rc, "the relay failed: %s", strerror(-rc));
-	if (e->trial.loop.now_ns > e->deadline_ns)
-		return probe_found(e->result, -ETIMEDOUT, "nothing moved any more");
-	return 0;
+	return probe_patience_ends(&e->patience, e->result, e->trial.loop.now_ns,
+				   e->sent[0] + e->sent[1] + e->received[0] + e->received[1]);
 }
 
 size_t probe_ends_send(struct probe_ends *e, int from, size_t len)

@@ -11,7 +11,7 @@
 
 struct probe_ends {
 	struct trial trial;
-	uint64_t deadline_ns; /* of all trials together */
+	struct probe_patience patience;
 	size_t sent[2], received[2];
 	struct probe_result *result; /* of the check that runs */
 };

@@ -49,9 +49,8 @@ static int turn(struct probe_flow *f, int wait_ms)
 	for (int from = 0; f->is_woken && !f->failure && from < 2; from++)
 		f->failure = MIN(relay_pump(&f->relay, from), 0);
 	f->is_woken = false;
-	if (f->loop.now_ns > f->deadline_ns)
-		return probe_found(f->result, -ETIMEDOUT, "nothing moved any more");
-	return 0;
+	return probe_patience_ends(&f->patience, f->result, f->loop.now_ns,
+				   f->sent[0] + f->sent[1] + f->received[0] + f->received[1]);
 }
 
 /* --- both connections ------------------------------------------------------------------------ */
@@ -337,7 +336,7 @@ int probe_flow_init(struct probe_flow *f)
 	const struct wire_share_conf conf = { .wire = f->wire };
 	int rc = loop_init(&f->loop);
 
-	f->deadline_ns = clock_ns() + PROBE_MAX_MS * NSEC_PER_MSEC;
+	probe_patience_begin(&f->patience);
 	for (int i = 0; i < 2; i++)
 		f->outer[i] = (struct watch){ .fd = -1, .ready = on_outer };
 	if (!rc)

@@ -4,7 +4,7 @@
  * probe_net and played by one thread, since a socket belongs to the namespace that it was made in.
  * The engine is just as in the daemon. One flow at a time.
  *
- * Functions return 0, or -errno with what they found in the result; none waits beyond the deadline.
+ * Functions return 0, or -errno with what they found in the result; none waits for ever.
  */
 #ifndef SHUNT_PROBE_FLOW_H
 #define SHUNT_PROBE_FLOW_H
@@ -20,7 +20,7 @@ struct probe_flow {
 	const struct probe_net *net;
 	struct wire *wire;
 	struct probe_result *result; /* of the check that runs */
-	uint64_t deadline_ns;
+	struct probe_patience patience;
 	struct loop loop;
 	struct relay_pools pools;
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine_bypass.h"
 #include "engine_sockmap.h"
@@ -121,6 +122,15 @@ static int end_wire_trial(struct wire_trial *t)
 	return t->rc;
 }
 
+static void warn_of_pins(const char *folder)
+{
+	if (*folder && !access(folder, F_OK))
+		log_warning("connections that are pinned in %s go on by themselves, without "
+			    "timeouts, unless another daemon has them: \"shunt wire clear\" ends "
+			    "them",
+			    folder);
+}
+
 /* What it can't join, or where it can't be had, flows are on the other engines. */
 static void start_wire(struct proxy_engines *e, const struct proxy_engines_context *x,
 		       struct wire_trial *trial)
@@ -140,6 +150,7 @@ static void start_wire(struct proxy_engines *e, const struct proxy_engines_conte
 	if (end_wire_trial(trial) ||
 	    wiring_open(&conf, &e->wiring, trial->why, sizeof(trial->why))) {
 		log_engine(&engine_wire, false, trial->why);
+		warn_of_pins(x->config->wire.pins);
 		return;
 	}
 	wiring_follow(e->wiring, x->apps);

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "net.h"
 #include "probe.h"
+#include "probe_check.h"
 
 #define NOBODY 65534
 
@@ -183,6 +184,28 @@ static void without_rights_there_is_a_reason(void **state)
 	assert_int_equal(in_child(be_nobody), 0);
 }
 
+/* On a busy host a trial may take long, but not without anything moving, and not for ever. */
+static void a_trial_that_moves_has_time(void **state)
+{
+	struct probe_result first = { 0 }, second = { 0 };
+	struct probe_patience p;
+	uint64_t now, stuck = PROBE_STUCK_MS * NSEC_PER_MSEC;
+	size_t moved = 0;
+
+	(void)state;
+	probe_patience_begin(&p);
+	now = p.end_ns - PROBE_MAX_MS * NSEC_PER_MSEC;
+	for (int k = 0; k < 5; k++, now += stuck)
+		assert_int_equal(probe_patience_ends(&p, &first, now, moved++), 0);
+	assert_int_equal(probe_patience_ends(&p, &first, now, moved), 0);
+	assert_int_equal(probe_patience_ends(&p, &first, now + stuck, moved), 0);
+	assert_int_equal(probe_patience_ends(&p, &second, now + stuck + 1, moved), 0);
+	assert_int_equal(probe_patience_ends(&p, &second, now + 2 * stuck + 2, moved), -ETIMEDOUT);
+	assert_string_equal(second.outcome, "nothing moved any more");
+	assert_int_equal(probe_patience_ends(&p, &second, p.end_ns, moved + 1), 0);
+	assert_int_equal(probe_patience_ends(&p, &second, p.end_ns + 1, moved + 2), -ETIMEDOUT);
+}
+
 /* Sockets in TIME_WAIT, by IPv4, in this process's network. */
 static unsigned count_resting(void)
 {
@@ -230,6 +253,7 @@ int main(void)
 		cmocka_unit_test(the_wire_is_tried_and_nothing_is_left),
 		cmocka_unit_test(a_probe_that_fails_leaves_nothing_either),
 		cmocka_unit_test(without_rights_there_is_a_reason),
+		cmocka_unit_test(a_trial_that_moves_has_time),
 		cmocka_unit_test(trials_leave_no_port_behind),
 	};
 	const struct log_conf quiet = { .level = LOG_LEVEL_ERROR };
