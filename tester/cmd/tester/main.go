@@ -70,7 +70,7 @@ EXIT STATUS
 
 FILES
   /run/netns/shunt-PID-{c,p,b,r}, /etc/netns/shunt-PID-p/{hosts,resolv.conf}, /tmp/shunt-PID
-           While it runs; in the last one a bpffs is mounted at times. What a killed tester left, the next one removes.
+           While it runs, and a cgroup named shunt-PID; in the last one a bpffs is mounted at times. What a killed tester left, the next one removes.
 `
 
 func main() {

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
-// Cgroup is a cgroup (version 2) of the tester's own, for who is to be told apart from others on this host. A
-// socket belongs to the cgroup that its maker was in; one that is accepted, to its listener's.
+// Cgroup is a cgroup (version 2) of the lab's, for who is to be told apart from others on this host. A socket
+// belongs to the cgroup that its maker was in; one that is accepted, to its listener's.
 type Cgroup struct {
 	Path string // as other mount namespaces see it, too
 	home string // where the tester is else
@@ -20,8 +22,11 @@ type Cgroup struct {
 // ErrNoCgroups says that this host has no hierarchy of version 2.
 var ErrNoCgroups = errors.New("no cgroup2 hierarchy is mounted")
 
-// NewCgroup makes one in the root of the hierarchy. It goes with Close, when nobody is in it any more.
-func NewCgroup(name string) (*Cgroup, error) {
+// Cgroup makes the lab's, if it is not there yet, in the root of the hierarchy. It goes with the lab.
+func (l *Lab) Cgroup() (*Cgroup, error) {
+	if l.cgroup != nil {
+		return l.cgroup, nil
+	}
 	root, err := cgroupRoot()
 	if err != nil {
 		return nil, err
@@ -36,7 +41,8 @@ func NewCgroup(name string) (*Cgroup, error) {
 			c.home = filepath.Join(root, path)
 		}
 	}
-	c.Path = filepath.Join(fmt.Sprintf("/proc/%d/root", os.Getpid()), root, name)
+	c.Path = filepath.Join(fmt.Sprintf("/proc/%d/root", os.Getpid()), root, filepath.Base(l.Dir))
+	l.cgroup = c
 	return c, os.Mkdir(c.Path, 0o755)
 }
 
@@ -67,5 +73,14 @@ func enter(cgroup string) error {
 	return os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte(fmt.Sprint(os.Getpid())), 0o644)
 }
 
-// Close removes it.
-func (c *Cgroup) Close() error { return os.Remove(c.Path) }
+// removeCgroup removes a lab's, if there is one; who was in it may take a moment to be gone.
+func removeCgroup(name string) {
+	const tries, pause = 100, 10 * time.Millisecond
+	root, err := cgroupRoot()
+	if err != nil {
+		return
+	}
+	for i := 0; i < tries && errors.Is(os.Remove(filepath.Join(root, name)), syscall.EBUSY); i++ {
+		time.Sleep(pause)
+	}
+}

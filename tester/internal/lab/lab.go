@@ -2,8 +2,8 @@
 
 // Package lab makes the network that the tests run in: a client, a proxy and a backend namespace,
 // joined by two veth pairs, with names of their own. Nothing outside the namespaces is touched but
-// /etc/netns/<ours> and a folder of temporary files, and all of it goes away with Close, or at the
-// next start if this process is killed.
+// /etc/netns/<ours>, a folder of temporary files and a cgroup, and all of it goes away with Close, or
+// at the next start if this process is killed.
 package lab
 
 import (
@@ -51,7 +51,8 @@ type Lab struct {
 	Client, Proxy, Backend *NS
 	Dir                    string
 
-	once sync.Once
+	cgroup *Cgroup // nil: nobody has asked for it
+	once   sync.Once
 }
 
 // Addr is the literal address of a host in one of the networks.
@@ -139,6 +140,10 @@ func (l *Lab) Close() {
 		for _, ns := range l.all() {
 			ns.remove()
 		}
+		if l.cgroup != nil {
+			_ = enter(l.cgroup.home) // when it is interrupted within
+			removeCgroup(filepath.Base(l.Dir))
+		}
 		removeDir(l.Dir)
 		os.Remove("/etc/netns") // only if it is empty
 	})
@@ -181,6 +186,7 @@ func removeLeftovers() {
 			if m[2] != "" {
 				(&NS{Name: e.Name()}).remove()
 			} else if dir == os.TempDir() {
+				removeCgroup(e.Name())
 				removeDir(filepath.Join(dir, e.Name()))
 			}
 		}

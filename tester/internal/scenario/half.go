@@ -4,8 +4,6 @@ package scenario
 
 import (
 	"errors"
-	"fmt"
-	"os"
 
 	"shunt/tester/internal/flow"
 	"shunt/tester/internal/lab"
@@ -16,12 +14,11 @@ import (
 func halves(e *env) {
 	const rounds, each = 10, mib
 	e.serveAdmin()
-	group, err := lab.NewCgroup(fmt.Sprintf("shunt-tester-%d", os.Getpid()))
+	group, err := e.lab.Cgroup()
 	if errors.Is(err, lab.ErrNoCgroups) {
 		e.Skipf("%v", err)
 	}
 	e.Must(err)
-	e.Defer(func() { e.Must(group.Close()) })
 	e.root = keys{"Bypass": keys{"Cgroup": group.Path}}
 
 	outside := e.backends(1, flow.Hold)
