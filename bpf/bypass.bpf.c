@@ -328,8 +328,6 @@ static __always_inline enum bypass_mode judge(struct bypass_direction *d, const 
 {
 	struct receiver r = {};
 
-	if (READ_ONCE(d->off))
-		return BYPASS_OFF;
 	if (!read_receiver(d, &r))
 		return BYPASS_GONE;
 	if (!r.is_fit)
@@ -345,6 +343,17 @@ static __always_inline enum bypass_mode judge(struct bypass_direction *d, const 
 	if (r.unread + size > d->unread_max)
 		d->unread_max = r.unread + size;
 	return BYPASS_REDIRECTED;
+}
+
+static __always_inline enum bypass_mode judge_any(struct bypass_direction *d,
+						  const struct tcp_sock *tp, __u32 size,
+						  bool is_half)
+{
+	if (READ_ONCE(d->off))
+		return BYPASS_OFF;
+	if (!is_fit_sender(tp))
+		return BYPASS_UNFIT;
+	return is_half ? judge_half(d, tp, size) : judge(d, tp, size);
 }
 
 static __always_inline void note_redirected(struct bypass_direction *d, __u32 size)
@@ -384,9 +393,7 @@ int bypass_send(struct sk_msg_md *msg)
 		return SK_PASS;
 	receiver = d->receiver;
 	is_half = READ_ONCE(d->is_half);
-	mode = !is_fit_sender(tp) ? BYPASS_UNFIT
-	       : is_half          ? judge_half(d, tp, msg->size)
-				  : judge(d, tp, msg->size);
+	mode = judge_any(d, tp, msg->size, is_half);
 	/* The slot may have been given to another flow meanwhile; then what was read may be of
 	 * both. */
 	if (__sync_fetch_and_add(&d->owner, 0) != cookie)

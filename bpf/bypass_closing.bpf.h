@@ -59,6 +59,29 @@ static __always_inline bool may_have_more(const struct tcp_sock *tp)
 	       unread_in(psock_of(tp));
 }
 
+/* Is there nothing redirected to this end, and won't there be? */
+static __always_inline bool may_leave(const struct tcp_sock *tp, const struct end *e)
+{
+	struct bypass_direction *own, *d;
+	__u32 slot = READ_ONCE(e->slot);
+
+	if (slot == SLOT_NONE)
+		return true;
+	own = direction(slot);
+	d = direction(slot ^ 1);
+	if (!own || !d)
+		return false;
+	if (own->is_half && own->owner == e->cookie)
+		return true;
+	if (d->receiver != e->cookie)
+		return false;
+	__sync_lock_test_and_set(&d->ended, 1);
+	if (is_sending(own) || may_have_more(tp))
+		return false;
+	d->psock = 0;
+	return true;
+}
+
 /*
  * The socket of an end is shut for sending, and stays open for receiving: it leaves the map of
  * sockets, so that its recvmsg() is TCP's own again. The map's returns EAGAIN, from a blocking
@@ -74,32 +97,12 @@ static __always_inline void leave_half_closed(struct bpf_sock_ops *ctx, struct e
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
-	struct bypass_direction *own, *d;
 	__u64 cookie = e->cookie;
-	bool is_half = false;
-	__u32 slot;
 
 	if (!tp || !tp->inet_conn.icsk_inet.sk.sk_user_data)
 		return;
 	__sync_lock_test_and_set(&e->ended, 1);
-	slot = READ_ONCE(e->slot);
-	if (slot != SLOT_NONE) {
-		own = direction(slot);
-		d = direction(slot ^ 1);
-		if (!own || !d)
-			return;
-		/* Then nothing is redirected to it. */
-		is_half = own->is_half && own->owner == cookie;
-	}
-	if (slot != SLOT_NONE && !is_half) {
-		if (d->receiver != cookie)
-			return;
-		__sync_lock_test_and_set(&d->ended, 1);
-		if (is_sending(own) || may_have_more(tp))
-			return;
-		d->psock = 0;
-	}
-	if (!bpf_map_delete_elem(&bypass_sockets, &cookie))
+	if (may_leave(tp, e) && !bpf_map_delete_elem(&bypass_sockets, &cookie))
 		count(BYPASS_ENDS_LEFT);
 }
 

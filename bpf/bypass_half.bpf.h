@@ -29,8 +29,6 @@ static __always_inline enum bypass_mode judge_half(struct bypass_direction *d,
 	__u32 written, queued, room;
 	bool is_fit;
 
-	if (READ_ONCE(d->off))
-		return BYPASS_OFF;
 	written = READ_ONCE(out->write_seq) - d->got0 - (__u32)d->bytes;
 	queued = READ_ONCE(out->inet_conn.icsk_inet.sk.sk_wmem_queued);
 	room = READ_ONCE(out->inet_conn.icsk_inet.sk.sk_sndbuf);
@@ -69,9 +67,9 @@ static __always_inline bool describe_outlet(struct bypass_direction *d, __u64 co
 SEC("tc")
 int bypass_halve(struct __sk_buff *skb)
 {
-	__u64 inlet = (__u64)skb->cb[1] << 32 | skb->cb[0], end;
+	__u64 cookie = (__u64)skb->cb[1] << 32 | skb->cb[0], end;
 	__u64 outlet = (__u64)skb->cb[3] << 32 | skb->cb[2];
-	struct bypass_own *own = bpf_map_lookup_elem(&bypass_own, &inlet);
+	struct bypass_own *own = bpf_map_lookup_elem(&bypass_own, &cookie);
 	struct bypass_direction *d = direction(skb->cb[4]);
 	struct end *e;
 

@@ -18,7 +18,6 @@ struct bypass_share {
 struct bypass_joint {
 	uint64_t own[2]; /* the cookies of the relay's sockets; 0: not known */
 	int64_t slot;    /* -1: its ends have not been paired */
-	bool is_concluded;
 	uint64_t counted[2];
 };
 
@@ -154,15 +153,11 @@ static bool halve(struct relay *r, int from)
 
 bool bypass_conclude(struct relay *r)
 {
-	struct bypass_joint *j = r->bypass;
-
-	if (j->is_concluded)
-		return false;
-	j->is_concluded = true;
-	if (relay_bypass_direction(r, BACKEND))
+	/* It was said before: who does not go around has no r->bypass from then on. */
+	if (relay_bypass_direction(r, CLIENT) || relay_bypass_direction(r, BACKEND))
 		return false;
 	for (int from = 0; from < 2; from++)
-		if (bypass_recognizes(r->pools->bypass->bypass, j->own[from]))
+		if (bypass_recognizes(r->pools->bypass->bypass, r->bypass->own[from]))
 			return halve(r, from);
 	give_up(r, ENGINE_BYPASS_REMOTE);
 	return false;
