@@ -45,17 +45,24 @@ static inline int probe_bpf(void **state)
 	return 0;
 }
 
-static inline void bench_open(struct bench *b, uint32_t cap, int family)
+/* Only the end of side `local` is watched; -1: both are. */
+static inline void bench_open_local(struct bench *b, uint32_t cap, int family, int local)
 {
 	*b = (struct bench){ .rng = SEED };
 	b->conf = (struct trial_conf){
 		.engine = &engine_copy,
 		.bypass = open_bypass(cap),
+		.is_remote = { local == BACKEND, local == CLIENT },
 		.family = family,
 		.max_buffers = 4,
 	};
 	assert_non_null(b->conf.bypass);
 	assert_int_equal(trial_open(&b->trial, &b->conf), 0);
+}
+
+static inline void bench_open(struct bench *b, uint32_t cap, int family)
+{
+	bench_open_local(b, cap, family, -1);
 	for (int i = 0; i < 2; i++)
 		assert_non_null(relay_bypass_direction(&b->trial.relay, i));
 }
@@ -99,6 +106,42 @@ static inline void expect_end(struct bench *b, int i)
 	for (int k = 0; k < 1000 && outer_receive(b, i, CHUNK_MAX) >= 0; k++)
 		turn(b, 1);
 	assert_int_equal(outer_receive(b, i, 1), -1);
+}
+
+/* Sends until nothing takes it any more. */
+static inline void fill(struct bench *b, int from, size_t chunk)
+{
+	for (int stuck = 0; stuck < 20; stuck++) {
+		while (outer_send(b, from, chunk))
+			stuck = 0;
+		turn(b, 1);
+	}
+}
+
+static inline int run_until_it_fails(struct bench *b)
+{
+	int rc = 0;
+
+	for (int k = 0; k < 200 && !rc; k++)
+		rc = trial_turn(&b->trial, 1);
+	return rc;
+}
+
+static inline void close_end(struct bench *b, int i)
+{
+	close(b->trial.outer[i]);
+	b->trial.outer[i] = -1;
+}
+
+/* An end is reset, and the relay fails on its side. */
+static inline void expect_reset(struct bench *b, int i)
+{
+	struct linger at_once = { 1, 0 };
+
+	setsockopt(b->trial.outer[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close_end(b, i);
+	assert_int_equal(run_until_it_fails(b), -ECONNRESET);
+	assert_int_equal(b->trial.relay.failed_side, i);
 }
 
 /* --- who waits in recv(2) ---------------------------------------------------------------------- */

@@ -106,15 +106,6 @@ static void switching_off_keeps_the_order(void **state)
 	bench_close(&b);
 }
 
-static void fill(struct bench *b, int from, size_t chunk)
-{
-	for (int stuck = 0; stuck < 20; stuck++) {
-		while (outer_send(b, from, chunk))
-			stuck = 0;
-		turn(b, 1);
-	}
-}
-
 /* A reader that has stopped: the sender is stopped by TCP's window, as without the bypass. */
 static void a_stopped_reader_is_bounded(void **state)
 {
@@ -204,24 +195,8 @@ static void unread_bytes_outlive_both_fins(void **state)
 	bench_close(&b);
 }
 
-static int run_until_it_fails(struct bench *b)
-{
-	int rc = 0;
-
-	for (int k = 0; k < 200 && !rc; k++)
-		rc = trial_turn(&b->trial, 1);
-	return rc;
-}
-
-static void close_end(struct bench *b, int i)
-{
-	close(b->trial.outer[i]);
-	b->trial.outer[i] = -1;
-}
-
 static void a_reset_is_seen(void **state)
 {
-	struct linger at_once = { 1, 0 };
 	struct bench b;
 
 	(void)state;
@@ -229,10 +204,7 @@ static void a_reset_is_seen(void **state)
 	for (int i = 0; i < 2; i++) {
 		bench_open(&b, MIB, AF_INET);
 		expect_around(&b, i, 1000);
-		setsockopt(b.trial.outer[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-		close_end(&b, i);
-		assert_int_equal(run_until_it_fails(&b), -ECONNRESET);
-		assert_int_equal(b.trial.relay.failed_side, i);
+		expect_reset(&b, i);
 		bench_close(&b);
 	}
 }

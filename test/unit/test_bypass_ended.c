@@ -7,7 +7,6 @@
  */
 #include "bypass_bench.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 
 #define ROUNDS 400

@@ -16,16 +16,7 @@ struct variant {
 /* Each end has said something, and so the relay knows where they are. */
 static void half_open(struct bench *b, const struct variant *v)
 {
-	*b = (struct bench){ .rng = SEED };
-	b->conf = (struct trial_conf){
-		.engine = &engine_copy,
-		.bypass = open_bypass(MIB),
-		.is_remote = { v->local != CLIENT, v->local != BACKEND },
-		.family = v->family,
-		.max_buffers = 4,
-	};
-	assert_non_null(b->conf.bypass);
-	assert_int_equal(trial_open(&b->trial, &b->conf), 0);
+	bench_open_local(b, MIB, v->family, v->local);
 	for (int i = 0; i < 2; i++) {
 		assert_null(record(b, i));
 		assert_int_equal(outer_send(b, i, SMALL), SMALL);
@@ -111,11 +102,7 @@ static void bytes_in_a_buffer_are_not_overtaken(void **state)
 	SKIP_IF_REASON();
 	half_open(&b, v);
 	bypass_switch(&b.trial.relay, true);
-	for (int stuck = 0; stuck < 20; stuck++) {
-		while (outer_send(&b, v->local, CHUNK_MAX))
-			stuck = 0;
-		turn(&b, 1);
-	}
+	fill(&b, v->local, CHUNK_MAX);
 	bypass_switch(&b.trial.relay, false);
 	for (int k = 0; k < 1000 && b.received[!v->local] < b.sent[v->local]; k++) {
 		turn(&b, 0);
@@ -137,11 +124,7 @@ static void a_stopped_reader_is_bounded(void **state)
 
 	SKIP_IF_REASON();
 	half_open(&b, v);
-	for (int stuck = 0; stuck < 20; stuck++) {
-		while (outer_send(&b, v->local, 10 * SMALL))
-			stuck = 0;
-		turn(&b, 1);
-	}
+	fill(&b, v->local, 10 * SMALL);
 	assert_true(record(&b, v->local)->bytes > 0);
 	assert_true(record(&b, v->local)->bytes < b.sent[v->local]);
 	assert_ptr_not_equal(relay_way(&b.trial.relay, v->local).engine, &engine_bypass);
@@ -181,23 +164,14 @@ static void ends_come_after_the_last_byte(void **state)
 
 static void a_reset_is_seen(void **state)
 {
-	struct linger at_once = { 1, 0 };
 	const struct variant *v = *state;
 	struct bench b;
 
 	SKIP_IF_REASON();
 	for (int i = 0; i < 2; i++) {
-		int rc = 0;
-
 		half_open(&b, v);
 		expect_around(&b, v->local, SMALL);
-		setsockopt(b.trial.outer[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-		close(b.trial.outer[i]);
-		b.trial.outer[i] = -1;
-		for (int k = 0; k < 200 && !rc; k++)
-			rc = trial_turn(&b.trial, 1);
-		assert_int_equal(rc, -ECONNRESET);
-		assert_int_equal(b.trial.relay.failed_side, i);
+		expect_reset(&b, i);
 		bench_close(&b);
 	}
 }
@@ -215,15 +189,13 @@ static void blocking_recv_waits_after_shutdown(void **state)
 	bench_close(&b);
 }
 
-/* --- two threads that send at once ---------------------------------------------------------------
- */
+/* --- two threads that send at once ------------------------------------------------------------ */
 
 #define MESSAGES 20000
 
 struct sender {
 	int fd;
 	uint8_t mark;
-	_Atomic bool done;
 };
 
 /* Messages of two bytes: who it is, and a count. */
@@ -237,7 +209,6 @@ static void *send_marks(void *arg)
 		while (send(s->fd, message, sizeof(message), MSG_NOSIGNAL) != sizeof(message))
 			usleep(10);
 	}
-	s->done = true;
 	return NULL;
 }
 

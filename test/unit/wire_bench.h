@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -19,6 +18,7 @@
 #include <bpf/libbpf.h>
 
 #include "cases.h"
+#include "net.h"
 #include "wire.skel.h"
 #include "wire_frame.h"
 
@@ -121,13 +121,14 @@ static inline int bench_setup(void **state)
 {
 	uint32_t keeper = WIRE_RING_KEEPER;
 	struct bench *b = &bench;
-	int ring;
+	int ring, rc;
 
 	(void)state;
 	libbpf_set_print(no_print);
-	if (unshare(CLONE_NEWNET) || system("ip link set lo up")) {
+	rc = net_unshare();
+	if (rc) {
 		snprintf(skip_reason, sizeof(skip_reason), "no network namespace of its own: %s",
-			 strerror(errno));
+			 strerror(-rc));
 		return 0;
 	}
 	b->bpf = wire_bpf__open();

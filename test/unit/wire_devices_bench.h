@@ -25,6 +25,7 @@
 
 #include "cases.h"
 #include "log.h"
+#include "net.h"
 #include "tcx.h"
 #include "wire_devices.h"
 #include "wire_hooks.h"
@@ -276,10 +277,9 @@ static inline int setup(void **state)
 	(void)state;
 	if (skip_reason[0])
 		return 0;
-	if (unshare(CLONE_NEWNET))
+	if (net_unshare())
 		return -1;
 	n_changed = 0;
-	ip("link set lo up");
 	/* Two networks, and a device without an address. */
 	for (int i = 0; i < 3; i++) {
 		ip("link add eth%d type veth peer name far%d", i, i);
