@@ -158,10 +158,26 @@ func (e *env) awaitReady() {
 		if e.hadEngine {
 			e.Failf("promised the engine that the daemon before this one had, %s is off: %s", e.engine, off[0].Why)
 		}
+		e.judgeTrial()
 		e.Skipf("the engine %s is off: %s", e.engine, off[0].Why)
 	}
 	e.hadEngine = true
 	e.onWire = (e.engine == "wire" || e.engine == "auto") && len(engines("wire", "ready")) > 0
+}
+
+// judgeTrial wants an engine that is off to be one that this host can't have, and not one that can be loaded and
+// was then found wrong: that is a failure, and a skip would hide it.
+func (e *env) judgeTrial() {
+	var checks []struct{ Name, Status, Found string }
+	out, _ := e.lab.Proxy.Command(0, e.Unprivileged, e.Shunt, "probe", "--json").Output()
+	e.Must(json.Unmarshal(out, &checks))
+	loads := false
+	for _, c := range checks {
+		loads = loads || c.Name == e.engine+"_load" && c.Status == "works"
+		if loads && strings.HasPrefix(c.Name, e.engine) && c.Status == "FAILS" {
+			e.Failf("the engine %s can be loaded, but %s: %s", e.engine, c.Name, c.Found)
+		}
+	}
 }
 
 // evidence is what the daemon has to do with a failure.
