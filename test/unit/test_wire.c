@@ -53,6 +53,19 @@ static void assert_figures(struct bench *b, const struct flow *f)
 	}
 }
 
+/* A packet may be one of many segments: of a few MiB, each may be lucky. Both ends have sent as
+ * much then. */
+static void exchange_until_dropped(struct bench *b, struct flow *f)
+{
+	while (f->sent[CLIENT] < LUCKY_MAX_BYTES && !counter(b, WIRE_DROPPED_FOR_TEST)) {
+		const size_t total = f->sent[CLIENT] + MIB;
+
+		WAIT_FOR(b, (transfer_turn(b, f, total),
+			     f->received[CLIENT] == total && f->received[BACKEND] == total));
+	}
+	assert_true(counter(b, WIRE_DROPPED_FOR_TEST) > 0);
+}
+
 static void bytes_are_exact(void **state)
 {
 	const struct variant *v = *state;
@@ -62,17 +75,14 @@ static void bytes_are_exact(void **state)
 	SKIP_IF_REASON();
 	bench_open(&b, v->family, (struct wire_conf){ .drop_per_million = v->drop_per_million });
 	flow_open(&b, &f);
-	exchange(&b, &f, 1, v->bytes);
-	/* A packet may be one of many segments: of so few, each may be lucky. */
-	for (size_t more = v->bytes;
-	     v->drop_per_million && more < LUCKY_MAX_BYTES && !counter(&b, WIRE_DROPPED_FOR_TEST);)
-		exchange(&b, &f, 1, more += v->bytes);
-	assert_untouched(&f);
-	assert_figures(&b, &f);
-	end_of(&b, &f, 2);
-	assert_int_equal(counter(&b, WIRE_DROPPED_MALFORMED), 0);
 	if (v->drop_per_million)
-		assert_true(counter(&b, WIRE_DROPPED_FOR_TEST) > 0);
+		exchange_until_dropped(&b, &f);
+	exchange(&b, &f, 1, f.sent[CLIENT] + v->bytes);
+	assert_untouched(&f);
+	/* The acknowledgement of a FIN may be lost, too, and comes again after the FIN has. */
+	end_of(&b, &f, 2);
+	assert_figures(&b, &f);
+	assert_int_equal(counter(&b, WIRE_DROPPED_MALFORMED), 0);
 	flow_close(&b, &f);
 	bench_close(&b);
 }

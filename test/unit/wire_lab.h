@@ -472,18 +472,25 @@ static inline size_t random_size(struct bench *b)
 	return 1 + rng_below(&b->rng, rng_below(&b->rng, 4) ? 4000 : CHUNK_MAX - 1);
 }
 
-/* One turn of a flow on which both ends send `total` and then their FIN. True: it is over. */
-static inline bool exchange_turn(struct bench *b, struct flow *f, size_t total)
+/* One turn of a flow on which both ends send `total`. */
+static inline void transfer_turn(struct bench *b, struct flow *f, size_t total)
 {
 	for (int i = 0; i < 2; i++) {
 		size_t len = random_size(b);
 
 		outer_send(f, i, MIN(len, total - f->sent[i]));
-		if (f->sent[i] == total && !f->is_shut[i])
-			shut(f, i);
 		if (!f->has_ended[i])
 			outer_receive(f, i, random_size(b));
 	}
+}
+
+/* The same, and then their FIN. True: it is over. */
+static inline bool exchange_turn(struct bench *b, struct flow *f, size_t total)
+{
+	transfer_turn(b, f, total);
+	for (int i = 0; i < 2; i++)
+		if (f->sent[i] == total && !f->is_shut[i])
+			shut(f, i);
 	return f->has_ended[0] && f->has_ended[1];
 }
 
