@@ -441,7 +441,7 @@ static void put_optional(cJSON *row, const char *key, const char *value)
 		put_str(row, key, value);
 }
 
-/* What is wrong, a row each, or what has changed. */
+/* What is wrong, a row each, or what has changed, and then what has no effect. */
 bool admin_row_reload(struct admin_request *r, cJSON *row)
 {
 	const struct reload_answer *a = r->reloaded;
@@ -454,8 +454,12 @@ bool admin_row_reload(struct admin_request *r, cJSON *row)
 		put_str(row, "problem", a->problems[r->at++]);
 		return true;
 	}
-	if (r->at == a->diff.n)
+	if (r->at == a->diff.n + a->n_problems)
 		return false;
+	if (r->at >= a->diff.n) {
+		put_str(row, "warning", a->problems[r->at++ - a->diff.n]);
+		return true;
+	}
 	c = &a->diff.list[r->at++];
 	put_str(row, "change", config_change_names[c->kind]);
 	put_optional(row, "app", c->app);

@@ -18,19 +18,25 @@ int command_usage_error(const struct command *c)
 	return EXIT_USAGE;
 }
 
+void command_print_errors(const char *path, const struct config_errors *errors)
+{
+	char text[1024];
+
+	for (size_t i = 0; i < errors->n; i++) {
+		config_error_format(&errors->list[i], path, text, sizeof(text));
+		fprintf(stderr, "%s\n", text);
+	}
+	if (errors->total > errors->n)
+		fprintf(stderr, "%s: and %zu more of them\n", path, errors->total - errors->n);
+}
+
 struct config *command_load_config(const char *path)
 {
 	struct config_vocabulary vocabulary = proxy_vocabulary();
 	struct config_errors errors = { 0 };
 	struct config *config = config_load(path, &vocabulary, &errors);
-	char text[1024];
 
-	for (size_t i = 0; i < errors.n; i++) {
-		config_error_format(&errors.list[i], path, text, sizeof(text));
-		fprintf(stderr, "%s\n", text);
-	}
-	if (errors.total > errors.n)
-		fprintf(stderr, "%s: and %zu more errors\n", path, errors.total - errors.n);
+	command_print_errors(path, &errors);
 	config_errors_free(&errors);
 	return config;
 }

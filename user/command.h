@@ -21,6 +21,8 @@ struct command {
 /* Both return the exit status. */
 int command_help(const struct command *c);
 int command_usage_error(const struct command *c);
+/* A line of standard error each. */
+void command_print_errors(const char *path, const struct config_errors *errors);
 /* NULL after every error has been printed. */
 struct config *command_load_config(const char *path) must_check;
 

@@ -397,6 +397,11 @@ static void keep_row(void *arg, cJSON *row)
 
 	if (cJSON_HasObjectItem(row, "problem"))
 		fprintf(stderr, "%s\n", client_text(row, "problem"));
+	if (cJSON_HasObjectItem(row, "warning")) {
+		fprintf(stderr, "%s\n", client_text(row, "warning"));
+		cJSON_Delete(row);
+		return;
+	}
 	if (s->n_rows == s->rows_size) {
 		s->rows_size = MAX(64u, 2 * s->rows_size);
 		s->rows = xreallocarray(s->rows, s->rows_size, sizeof(*s->rows));

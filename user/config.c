@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config_admin.h"
+#include "config_effect.h"
 #include "config_health.h"
 #include "config_json.h"
 #include "config_listen.h"
@@ -345,6 +346,7 @@ static void read_app(struct parser *p, const struct json *v, struct app_conf *ap
 	check_proxy_protocol(r, app, v);
 	check_sources(r, app, v);
 	check_listen(r, app, v);
+	check_effects(r, p->config, app, v);
 	port_book_claim(p->ports, r, p->app, app, v->at);
 }
 
@@ -478,6 +480,7 @@ void config_free(struct config *c)
 	free(c->bypass.cgroup);
 	free(c->admin_socket);
 	free(c->log.file);
+	config_errors_free(&c->idle_keys);
 	free(c);
 }
 

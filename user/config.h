@@ -180,6 +180,17 @@ struct bypass_conf_keys {
 	uint32_t unread_kib; /* of one direction, in no socket's account */
 };
 
+struct config_error {
+	unsigned int line, column; /* from 1; 0: about the file as a whole */
+	char *text;                /* `app "x": what is wrong, what would be right` */
+};
+
+struct config_errors {
+	struct config_error list[CONFIG_ERRORS_MAX];
+	size_t n;     /* in list, in the order of the text */
+	size_t total; /* found */
+};
+
 struct config {
 	const char *engine;
 	uint32_t workers;             /* 0: one a core */
@@ -196,17 +207,7 @@ struct config {
 	struct addr admin_http;       /* where metrics are told; AF_UNSPEC: nowhere */
 	struct app_conf *apps;
 	size_t n_apps;
-};
-
-struct config_error {
-	unsigned int line, column; /* from 1; 0: about the file as a whole */
-	char *text;                /* `app "x": what is wrong, what would be right` */
-};
-
-struct config_errors {
-	struct config_error list[CONFIG_ERRORS_MAX];
-	size_t n;     /* in list, in the order of the text */
-	size_t total; /* found */
+	struct config_errors idle_keys; /* no errors: what is given and has no effect, and why */
 };
 
 /* Do its connections begin with a PROXY header, the client's or the backend's? */
@@ -229,6 +230,8 @@ void app_conf_free(struct app_conf *app); /* what it owns; takes a zeroed one, t
 
 /* One error as "FILE:LINE:COL: text" (or "FILE: text"), without a newline; as snprintf. */
 int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size);
+/* Keys without effect, each a warning in the log. */
+void config_warn(const struct config *c, const char *file);
 void config_errors_free(struct config_errors *errors);
 
 /*

@@ -65,6 +65,16 @@ struct config *config_load(const char *path, const struct config_vocabulary *v,
 	return c;
 }
 
+void config_warn(const struct config *c, const char *file)
+{
+	char text[1024];
+
+	for (size_t i = 0; i < c->idle_keys.n; i++) {
+		config_error_format(&c->idle_keys.list[i], file, text, sizeof(text));
+		log_warning("%s", text);
+	}
+}
+
 int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size)
 {
 	if (!e->line)

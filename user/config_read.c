@@ -36,28 +36,23 @@ static bool comes_before(struct json_pos at, const struct config_error *e)
 	return at.line < e->line || (at.line == e->line && at.column < e->column);
 }
 
-/* Would an error at this place be among those that are kept? */
-static bool would_keep(const struct reader *r, struct json_pos at)
+/* Would what is at this place be among what is kept? */
+static bool would_keep(const struct config_errors *e, struct json_pos at)
 {
-	const struct config_errors *e = r->errors;
-
 	return e->n < CONFIG_ERRORS_MAX || comes_before(at, &e->list[e->n - 1]);
 }
 
-void reader_fail(struct reader *r, struct json_pos at, const char *fmt, ...)
+static void add(const struct reader *r, struct config_errors *e, struct json_pos at,
+		const char *fmt, va_list args)
 {
-	struct config_errors *e = r->errors;
 	char text[ERROR_TEXT_MAX];
-	size_t place, len = 0;
-	va_list args;
+	size_t place, len;
 
 	e->total++;
-	if (!would_keep(r, at))
+	if (!would_keep(e, at))
 		return;
 	len = (size_t)snprintf(text, sizeof(text), "%s", r->scope);
-	va_start(args, fmt);
 	vsnprintf(text + len, sizeof(text) - len, fmt, args);
-	va_end(args);
 
 	if (e->n == CONFIG_ERRORS_MAX)
 		free(e->list[--e->n].text);
@@ -65,6 +60,25 @@ void reader_fail(struct reader *r, struct json_pos at, const char *fmt, ...)
 		e->list[place] = e->list[place - 1];
 	e->list[place] = (struct config_error){ at.line, at.column, xstrdup(text) };
 	e->n++;
+}
+
+void reader_fail(struct reader *r, struct json_pos at, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	add(r, r->errors, at, fmt, args);
+	va_end(args);
+}
+
+void reader_note(const struct reader *r, struct config_errors *notes, struct json_pos at,
+		 const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	add(r, notes, at, fmt, args);
+	va_end(args);
 }
 
 /* Of the C1 controls (U+0080 to U+009F), which terminals obey too, the first byte is 0xc2. */
@@ -103,7 +117,7 @@ void reader_reject(struct reader *r, const struct json *v, const char *what, int
 {
 	char shown[QUOTED_MAX];
 
-	if (!would_keep(r, v->at) || (v->item->type & 0xff) != right_type)
+	if (!would_keep(r->errors, v->at) || (v->item->type & 0xff) != right_type)
 		snprintf(shown, sizeof(shown), "%s", json_type_name(v));
 	else if (right_type == cJSON_String)
 		quoted(shown, v->item->valuestring);
@@ -147,7 +161,7 @@ static void unknown_key(struct reader *r, const struct object_kind *kind, const 
 	const char *names[OBJECT_KEYS_MAX], *near;
 	char name[QUOTED_MAX], list[MUST_MAX];
 
-	if (!would_keep(r, v->key_at)) {
+	if (!would_keep(r->errors, v->key_at)) {
 		r->errors->total++;
 		return;
 	}
@@ -301,7 +315,7 @@ static const char *const *pick(struct reader *r, const struct key *key, const st
 		if (!strcmp(v->item->valuestring, names[i]))
 			return &names[i];
 	}
-	if (is_string && would_keep(r, v->at))
+	if (is_string && would_keep(r->errors, v->at))
 		near = nearest_name(v->item->valuestring, names, n);
 	snprintf(must, sizeof(must), "one of: %s%s%s%s", join(list, sizeof(list), names, n),
 		 near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");

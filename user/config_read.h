@@ -56,6 +56,9 @@ const struct object_kind *config_app_section(const char *key);
 void reader_scope(struct reader *r, const char *object);
 void reader_scope_app(struct reader *r, const char *name, size_t index);
 void reader_fail(struct reader *r, struct json_pos at, const char *fmt, ...) printf_like(3, 4);
+/* The same for what is no error, in a list of its own. */
+void reader_note(const struct reader *r, struct config_errors *notes, struct json_pos at,
+		 const char *fmt, ...) printf_like(4, 5);
 /* Fails with `what is VALUE, must be MUST`; of a value of the wrong type only the type is shown. */
 void reader_reject(struct reader *r, const struct json *v, const char *what, int right_type,
 		   const char *must);

@@ -138,6 +138,7 @@ static int run_with(const struct overrides *o)
 		config_free(c);
 		return rc;
 	}
+	config_warn(c, o->source.path);
 	return proxy_run(c, &o->source, SHUNT_VERSION) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -202,6 +203,7 @@ static int command_check(const struct command *c, int argc, char **argv)
 	printf("%s: right: %zu app%s, %zu port%s, %zu target%s\n", argv[optind], config->n_apps,
 	       config->n_apps == 1 ? "" : "s", ports, ports == 1 ? "" : "s", targets,
 	       targets == 1 ? "" : "s");
+	command_print_errors(argv[optind], &config->idle_keys);
 	config_free(config);
 	return EXIT_SUCCESS;
 }
@@ -234,7 +236,8 @@ static const struct command commands[] = {
 		.summary =
 			"Says whether a configuration is right, or everything that is wrong with it",
 		.help = "Exit status 0: it is right. 1: each error is on standard error, as\n"
-			"FILE:LINE:COLUMN: app \"NAME\": what is wrong, what would be right.\n",
+			"FILE:LINE:COLUMN: app \"NAME\": what is wrong, what would be right.\n"
+			"So are keys that are right, and have no effect.\n",
 		.run = command_check,
 	},
 	{

@@ -33,15 +33,18 @@ struct reload {
 
 /* --- the answer ------------------------------------------------------------------------------ */
 
-static void add_problem(void *arg, const char *text)
+static void keep_problem(struct reload_answer *a, const char *text)
 {
-	struct reload_answer *a = arg;
-
-	log_error("%s", text);
 	if (a->total_problems++ >= RELOAD_PROBLEMS_MAX)
 		return;
 	a->problems = xreallocarray(a->problems, a->n_problems + 1, sizeof(*a->problems));
 	a->problems[a->n_problems++] = xstrdup(text);
+}
+
+static void add_problem(void *arg, const char *text)
+{
+	log_error("%s", text);
+	keep_problem(arg, text);
 }
 
 static void add_config_errors(struct reload_answer *a, const char *path,
@@ -54,6 +57,18 @@ static void add_config_errors(struct reload_answer *a, const char *path,
 		add_problem(a, text);
 	}
 	a->total_problems += errors->total - errors->n;
+}
+
+static void add_idle_keys(struct reload *r)
+{
+	const struct config_errors *idle = &r->next->idle_keys;
+	char text[1024];
+
+	config_warn(r->next, r->c.source->path);
+	for (size_t i = 0; i < idle->n; i++) {
+		config_error_format(&idle->list[i], r->c.source->path, text, sizeof(text));
+		keep_problem(r->answer, text);
+	}
 }
 
 void reload_answer_put(struct reload_answer *a)
@@ -324,6 +339,7 @@ static void commit(struct reload *r)
 		return;
 	}
 	r->state = RELOAD_COMMITTING;
+	add_idle_keys(r);
 	adopt_config(r);
 	log_new_apps(r);
 	names_use(r->c.names, &r->next_apps);

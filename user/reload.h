@@ -50,7 +50,8 @@ struct reload_context {
 struct reload_answer {
 	unsigned int refs;
 	char error[128]; /* "": done */
-	char **problems; /* as at the start: "FILE:LINE:COL: what is wrong" */
+	/* As at the start: "FILE:LINE:COL: what is wrong", or if it is done, what has no effect. */
+	char **problems;
 	size_t n_problems, total_problems;
 	struct config_diff diff; /* of a failed one: empty */
 };
