@@ -61,18 +61,10 @@ static uint64_t count_fds(void)
 	return n - 1; /* the folder itself */
 }
 
-static uint64_t timespec_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 static void put_start_time(struct metrics_text *t, const struct process_stat *s)
 {
 	uint64_t since_boot = s->start_ticks * NSEC_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK);
-	uint64_t boot = timespec_ns(CLOCK_REALTIME) - timespec_ns(CLOCK_BOOTTIME);
+	uint64_t boot = clock_of_ns(CLOCK_REALTIME) - clock_of_ns(CLOCK_BOOTTIME);
 
 	metric_family(t, "process_start_time_seconds", METRIC_GAUGE,
 		      "Start of the process, in seconds since the Unix epoch.");
@@ -89,7 +81,7 @@ void metrics_process(struct metrics_text *t)
 	metric_family(t, "process_cpu_seconds_total", METRIC_COUNTER,
 		      "Processor time of the process, user and system.");
 	metric_begin(t, "");
-	metric_end_seconds(t, timespec_ns(CLOCK_PROCESS_CPUTIME_ID));
+	metric_end_seconds(t, clock_of_ns(CLOCK_PROCESS_CPUTIME_ID));
 	gauge(t, "process_open_fds", "Open file descriptors.", count_fds());
 	if (!getrlimit(RLIMIT_NOFILE, &limit))
 		gauge(t, "process_max_fds", "Most file descriptors that may be open.",

@@ -28,13 +28,18 @@
 #define NSEC_PER_MSEC 1000000ull
 #define NSEC_PER_USEC 1000ull
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
-static inline uint64_t clock_ns(void)
+static inline uint64_t clock_of_ns(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+static inline uint64_t clock_ns(void)
+{
+	return clock_of_ns(CLOCK_MONOTONIC);
 }
 
 /*

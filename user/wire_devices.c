@@ -19,8 +19,10 @@
 
 #define SETTLE_NS (100 * NSEC_PER_MSEC) /* from a change to the look at it: they come in bursts */
 #define RETRY_NS NSEC_PER_SEC
-/* Between two looks there is so many times the time that one took: a router that learns a hundred
- * thousand routes must not keep the thread busy. */
+/* Between two looks there is so many times the CPU time that one took: a router that learns a
+ * hundred thousand routes must not keep the thread busy. (Not the time on the clock: most of that
+ * is waiting for rtnetlink's lock, which whoever removes a network namespace may hold for a
+ * second.) */
 #define REST_FACTOR 20
 
 struct wire_devices {
@@ -35,7 +37,7 @@ struct wire_devices {
 	struct watch events;
 	struct timer settle;
 	bool is_stale; /* something has changed that asks for a look */
-	uint64_t look_took_ns;
+	uint64_t look_cpu_ns;
 
 	pthread_mutex_t lock; /* of what other threads ask for: */
 	uint32_t *attached;   /* ifindexes, ascending */
@@ -103,11 +105,11 @@ static int look(struct wire_devices *d)
 
 void wire_devices_update(struct wire_devices *d)
 {
-	uint64_t begin = clock_ns();
+	uint64_t begin = clock_of_ns(CLOCK_THREAD_CPUTIME_ID);
 	int rc = look(d);
 
 	d->is_stale = rc != 0;
-	d->look_took_ns = clock_ns() - begin;
+	d->look_cpu_ns = clock_of_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
 	if (!rc)
 		return;
 	log_warning("wire: the devices can't be looked at: %s", strerror(-rc));
@@ -133,8 +135,7 @@ static void on_event(void *arg, const struct addr *network, unsigned int prefix_
 
 	d->is_stale |= !network || addr_set_has_any_in(&d->targets, network, prefix_bits);
 	if (!timer_armed(&d->settle))
-		loop_arm_in(d->conf.loop, &d->settle,
-			    MAX(SETTLE_NS, REST_FACTOR * d->look_took_ns));
+		loop_arm_in(d->conf.loop, &d->settle, MAX(SETTLE_NS, REST_FACTOR * d->look_cpu_ns));
 }
 
 static void on_events(struct watch *w, uint32_t events)
