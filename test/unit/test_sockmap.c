@@ -121,8 +121,8 @@ static void half_read_data_is_not_repeated(void **state)
 
 static void expect_end(struct bench *b, int i)
 {
-	for (int k = 0; k < 1000 && outer_receive(b, i, CHUNK_MAX) >= 0; k++)
-		turn(b, 1);
+	UNTIL(outer_receive(b, i, CHUNK_MAX) < 0)
+	turn(b, 1);
 	assert_int_equal(outer_receive(b, i, 1), -1);
 }
 
@@ -205,7 +205,8 @@ static void an_end_does_not_overtake_what_the_kernel_queues(void **state)
 		turn(&b, 1);
 	}
 	assert_true(b.received[1] < total);
-	for (int k = 0; k < 5000 && b.received[1] < total; k++) {
+	UNTIL(b.received[1] >= total)
+	{
 		turn(&b, 1);
 		outer_receive(&b, 0, CHUNK_MAX);
 		outer_receive(&b, 1, CHUNK_MAX);
@@ -279,8 +280,8 @@ static void a_reset_is_an_error_of_its_side(void **state)
 		setsockopt(b.trial.outer[side], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 		close(b.trial.outer[side]);
 		b.trial.outer[side] = -1;
-		for (int k = 0; k < 100 && !rc; k++)
-			rc = trial_turn(&b.trial, 10);
+		UNTIL(rc)
+		rc = trial_turn(&b.trial, 10);
 		assert_true(rc == -ECONNRESET || rc == -EPIPE);
 		assert_int_equal(b.trial.relay.failed_side, side);
 		bench_close(&b);
@@ -360,7 +361,8 @@ static void what_can_not_be_bounded_is_reset(void **state)
 	bench_open(&b, MIB, NULL);
 	join(&b);
 	limit_unsent(&b, 1);
-	for (int k = 0; k < 100000 && !rc; k++) {
+	UNTIL(rc)
+	{
 		outer_send(&b, 0, CHUNK_MAX);
 		outer_send(&b, 1, CHUNK_MAX);
 		rc = trial_turn(&b.trial, 0);
