@@ -71,7 +71,7 @@ static inline void bench_open(struct bench *b, uint32_t cap, int family)
 static inline void bench_close(struct bench *b)
 {
 	trial_close(&b->trial);
-	for (int k = 0; k < 1000 && bypass_ends(b->conf.bypass); k++)
+	UNTIL(!bypass_ends(b->conf.bypass))
 		usleep(1000);
 	assert_int_equal(bypass_ends(b->conf.bypass), 0);
 	bypass_close(b->conf.bypass);
@@ -103,7 +103,7 @@ static inline void expect_through(struct bench *b, int from, size_t len, enum by
 
 static inline void expect_end(struct bench *b, int i)
 {
-	for (int k = 0; k < 1000 && outer_receive(b, i, CHUNK_MAX) >= 0; k++)
+	UNTIL(outer_receive(b, i, CHUNK_MAX) < 0)
 		turn(b, 1);
 	assert_int_equal(outer_receive(b, i, 1), -1);
 }
@@ -122,7 +122,7 @@ static inline int run_until_it_fails(struct bench *b)
 {
 	int rc = 0;
 
-	for (int k = 0; k < 200 && !rc; k++)
+	UNTIL(rc)
 		rc = trial_turn(&b->trial, 1);
 	return rc;
 }

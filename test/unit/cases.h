@@ -10,8 +10,10 @@
 /* cmocka.h wants those four first. */
 #include <cmocka.h>
 
+#include "util.h"
+
 /* Why this program's tests can't be done here; "": they can. */
-static char skip_reason[256];
+static char skip_reason[256] __attribute__((unused));
 
 #define SKIP_IF_REASON()                                                                           \
 	do {                                                                                       \
@@ -20,6 +22,17 @@ static char skip_reason[256];
 			skip();                                                                    \
 		}                                                                                  \
 	} while (0)
+
+#define STEP_MAX_NS (20 * NSEC_PER_SEC) /* whatever is waited for */
+
+/*
+ * A loop's head: until it has come, or has taken too long. Not so many turns of a loop: a turn may
+ * not wait at all, and the kernel's own threads, which do the work, get their share of a busy
+ * host's time when they do.
+ */
+#define UNTIL(condition)                                                                           \
+	for (const uint64_t until_ns = clock_ns() + STEP_MAX_NS;                                   \
+	     !(condition) && clock_ns() < until_ns;)
 
 /* A test with a state of its own, of the file's struct variant. */
 #define VARIANT(test, id, ...)                                                                     \

@@ -77,7 +77,7 @@ static inline void limit_unsent(struct bench *b, int bytes)
 /* Until the kernel has both directions. */
 static inline void join(struct bench *b)
 {
-	for (int i = 0; i < 200 && !(is_resumed(b, 0) && is_resumed(b, 1)); i++)
+	UNTIL(is_resumed(b, 0) && is_resumed(b, 1))
 		turn(b, 5);
 	assert_true(is_resumed(b, 0) && is_resumed(b, 1));
 	turn(b, 0);

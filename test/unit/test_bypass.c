@@ -158,7 +158,7 @@ static void an_end_comes_after_the_last_byte(void **state)
 		bench_open(&b, MIB, AF_INET6);
 		expect_around(&b, first, 200000);
 		shutdown(b.trial.outer[first], SHUT_WR);
-		for (int k = 0; k < 20; k++)
+		UNTIL(b.trial.relay.dir[first].ended)
 			turn(&b, 1);
 		assert_true(b.trial.relay.dir[first].ended);
 		expect_end(&b, !first);
@@ -185,7 +185,7 @@ static void unread_bytes_outlive_both_fins(void **state)
 	expect_around(&b, 1, 70000);
 	shutdown(b.trial.outer[0], SHUT_WR);
 	shutdown(b.trial.outer[1], SHUT_WR);
-	for (int k = 0; k < 50; k++)
+	UNTIL(relay_is_done(&b.trial.relay))
 		turn(&b, 1);
 	assert_true(relay_is_done(&b.trial.relay));
 	expect_end(&b, 0);
@@ -228,7 +228,7 @@ static void closing_with_unread_bytes_is_a_reset(void **state)
 		expect_around(&b, !i, 1000);
 		receive_rest(&b, i);
 		close_end(&b, i);
-		for (int k = 0; k < 20; k++)
+		UNTIL(b.trial.relay.dir[i].ended)
 			turn(&b, 1);
 		assert_true(b.trial.relay.dir[i].ended);
 		bench_close(&b);

@@ -150,5 +150,6 @@ int main(void)
 		cmocka_unit_test(test_a_port_that_is_taken_is_told),
 	};
 
+	(void)!net_unshare(); /* nobody else takes a port, or makes a device, there */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

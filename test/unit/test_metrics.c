@@ -354,5 +354,6 @@ int main(void)
 		cmocka_unit_test(the_end_may_come_before_the_answer),
 	};
 
+	(void)!net_unshare(); /* nobody else takes a port, or makes a device, there */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

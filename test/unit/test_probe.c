@@ -104,6 +104,12 @@ static void assert_same(const struct possessions *before)
 	assert_int_equal(now.fds, before->fds);
 }
 
+/* A host may lack what it takes; what is there and does wrong is no reason to skip. */
+static bool may_fail(const struct probe_result *r)
+{
+	return !strcmp(r->name, "wire_net") || !strcmp(r->name, "wire_load");
+}
+
 static void the_wire_is_tried_and_nothing_is_left(void **state)
 {
 	struct probe_report report = { 0 };
@@ -115,14 +121,15 @@ static void the_wire_is_tried_and_nothing_is_left(void **state)
 	if (probe_wire(&report, why, sizeof(why))) {
 		assert_string_not_equal(why, "");
 		assert_same(&before);
+		for (size_t i = 0; i < report.n; i++)
+			if (report.list[i].status == PROBE_FAILS && !may_fail(&report.list[i]))
+				fail_msg("%s", why);
 		print_message("skipped: %s\n", why);
 		skip();
 	}
 	assert_true(report.n > 0);
-	for (size_t i = 0; i < report.n; i++) {
-		assert_int_not_equal(report.list[i].status, PROBE_FAILS);
+	for (size_t i = 0; i < report.n; i++)
 		assert_string_not_equal(report.list[i].outcome, "");
-	}
 	assert_same(&before);
 }
 
@@ -259,5 +266,6 @@ int main(void)
 	const struct log_conf quiet = { .level = LOG_LEVEL_ERROR };
 
 	log_configure(&quiet);
+	(void)!net_unshare(); /* nobody else takes a port, or makes a device, there */
 	return cmocka_run_group_tests_name("probe", tests, NULL, NULL);
 }

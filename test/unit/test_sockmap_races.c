@@ -48,7 +48,7 @@ static void a_full_target_in_the_moment_of_handing_over_keeps_the_order(void **s
 	for (int round = 0; round < 20; round++) {
 		bench_open(&b, 64 * KIB, NULL);
 		at_kick = &b;
-		for (int i = 0; i < 200 && at_kick; i++)
+		UNTIL(!at_kick)
 			turn(&b, 1);
 		assert_null(at_kick);
 		receive_all(&b, 1, b.sent[0]);

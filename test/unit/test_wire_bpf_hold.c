@@ -105,8 +105,8 @@ static void a_syn_to_a_listener_is_held(void **state)
 	assert_true(is_held(b, &s.t, &h));
 	assert_int_equal(h.mss, 1234);
 	assert_int_equal(h.ifindex, LO_IFINDEX);
-	/* The program's clock ticks coarsely. */
-	assert_in_range(h.since_ns, before - 20000000, now_ns());
+	/* The program's clock ticks coarsely, and late on a busy host. */
+	assert_in_range(h.since_ns, before - 1000000000, now_ns());
 	s = syn(b, 0);
 	bench_send(b, &s);
 	assert_true(is_held(b, &s.t, &h));

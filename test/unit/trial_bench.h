@@ -19,14 +19,6 @@
 #define CHUNK_MAX (256u << 10)
 #define KIB 1024u
 #define MIB (1024u * 1024u)
-#define STEP_MAX_NS (20 * NSEC_PER_SEC) /* whatever is waited for */
-
-/* A loop's head: until it comes, or has taken too long. Not so many turns: a turn may not wait at
- * all, and the kernel's own threads, which do the work, get their share of a busy host's time when
- * they do. */
-#define UNTIL(condition)                                                                           \
-	for (const uint64_t until_ns = clock_ns() + STEP_MAX_NS;                                   \
-	     !(condition) && clock_ns() < until_ns;)
 
 struct bench {
 	struct trial trial;
@@ -88,8 +80,7 @@ static inline ssize_t outer_receive(struct bench *b, int i, size_t len)
 
 static inline void receive_all(struct bench *b, int i, size_t total)
 {
-	UNTIL(b->received[i] >= total)
-	{
+	UNTIL(b->received[i] >= total) {
 		turn(b, 1);
 		while (outer_receive(b, i, CHUNK_MAX) > 0)
 			;

@@ -32,7 +32,6 @@
 
 #define TCX_INGRESS 46
 #define PROGRAMS_MAX 64
-#define EVENT_MAX_MS 5000
 
 static char folder[64];
 static struct loop loop;
@@ -254,7 +253,7 @@ static inline void follow(void)
 {
 	int before = n_changed;
 
-	for (int ms = 0; n_changed == before && ms < EVENT_MAX_MS; ms += 10)
+	UNTIL(n_changed != before)
 		assert_int_equal(loop_turn(&loop, 10), 0);
 	assert_int_equal(n_changed, before + 1);
 }
