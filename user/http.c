@@ -186,6 +186,21 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 	*state = NULL;
 }
 
+/*
+ * At its limit of clients MHD no longer waits for new ones, and finds that there is room again only
+ * in the MHD_run() after the one in which a client has gone: nothing else may ever ask for that.
+ */
+static void on_connection(void *arg, struct MHD_Connection *connection, void **state,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct http *h = arg;
+
+	(void)connection;
+	(void)state;
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+		loop_again(h->loop, &h->run);
+}
+
 static void printf_like(2, 0) on_message(void *arg, const char *fmt, va_list args)
 {
 	char text[256];
@@ -239,7 +254,8 @@ static int start_daemon(struct http *h, int listener)
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
 		on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
 		MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-		MHD_OPTION_CONNECTION_LIMIT, HTTP_CLIENTS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_CONNECTION_LIMIT,
+		HTTP_CLIENTS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)HTTP_CLIENT_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, HTTP_SILENCE_MAX_S,
 		MHD_OPTION_END);
 	if (!h->daemon) {
@@ -293,7 +309,6 @@ void http_close(struct http *h)
 	if (!h)
 		return;
 	timer_disarm(&h->loop->timers, &h->timer);
-	work_cancel(&h->run);
 	if (h->watch.fd >= 0)
 		loop_remove(h->loop, &h->watch);
 	/* It must not be stopped while a request of it is suspended. */
@@ -305,6 +320,7 @@ void http_close(struct http *h)
 	}
 	if (h->daemon)
 		MHD_stop_daemon(h->daemon);
+	work_cancel(&h->run); /* the end of its clients asks for it */
 	flows_desk_close(&h->desk);
 	free(h);
 }

@@ -12,7 +12,7 @@
 
 #include "admin.h"
 
-#define HTTP_CLIENTS_MAX 16
+#define HTTP_CLIENTS_MAX 64
 #define HTTP_CLIENT_MEMORY_BYTES (16u << 10)
 #define HTTP_SILENCE_MAX_S 10
 

@@ -308,6 +308,27 @@ static void what_is_not_there_is_told_so(void **state)
 	free(answer);
 }
 
+/* More clients than are taken at a time, who say nothing: when they have gone, there is room again.
+ */
+static void too_many_silent_clients_are_got_over(void **state)
+{
+	int fds_of[HTTP_CLIENTS_MAX + 20];
+
+	(void)state;
+	for (size_t round = 0; round < 3; round++) {
+		size_t n = HTTP_CLIENTS_MAX - 1 + round * 10;
+
+		for (size_t i = 0; i < n; i++) {
+			fds_of[i] = socket(AF_INET, SOCK_STREAM, 0);
+			assert_return_code(connect(fds_of[i], &at.sa, addr_len(&at)), errno);
+			assert_int_equal(loop_turn(&loop, 0), 0);
+		}
+		for (size_t i = 0; i < n; i++)
+			close(fds_of[i]);
+		answers("GET /healthz", "HTTP/1.1 200 ", "ok\n");
+	}
+}
+
 /* However far a question has got: nothing is left of it. */
 static void the_end_may_come_before_the_answer(void **state)
 {
@@ -351,6 +372,7 @@ int main(void)
 		WITH_DAEMON(every_sample_is_told_once_and_under_its_family),
 		WITH_DAEMON(ready_is_told_apart_from_starting_and_draining),
 		WITH_DAEMON(what_is_not_there_is_told_so),
+		WITH_DAEMON(too_many_silent_clients_are_got_over),
 		cmocka_unit_test(the_end_may_come_before_the_answer),
 	};
 
