@@ -151,7 +151,7 @@ int loop_turn(struct loop *l, int max_wait_ms)
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	l->batch_n = n < 0 ? 0 : n;
-	l->now_ns = clock_ns();
+	loop_look_at_clock(l);
 	dispatch(l);
 	timer_wheel_run(&l->timers, l->now_ns);
 	run_all(&again);

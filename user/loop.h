@@ -71,6 +71,12 @@ int loop_turn(struct loop *l, int max_wait_ms) must_check;
 int loop_run(struct loop *l) must_check; /* until loop_stop(); 0 or -errno */
 void loop_stop(struct loop *l);
 
+/* After work that has taken its time: what is armed from here on is not due for that. */
+static inline void loop_look_at_clock(struct loop *l)
+{
+	l->now_ns = clock_ns();
+}
+
 static inline void loop_arm_in(struct loop *l, struct timer *t, uint64_t delay_ns)
 {
 	timer_arm(&l->timers, t, l->now_ns + delay_ns);

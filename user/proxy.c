@@ -495,6 +495,7 @@ static int start(struct proxy *p)
 	if (rc)
 		return rc;
 	start_engines(p);
+	loop_look_at_clock(&p->loop);
 	start_health(p);
 	for (size_t i = 0; i < p->apps.running.n; i++)
 		app_log(p->apps.running.list[i]);
