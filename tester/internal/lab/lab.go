@@ -7,7 +7,9 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,7 +124,11 @@ func (l *Lab) build() error {
 // SetFamily gives EchoHost an address of this family, for daemons that start from now on.
 func (l *Lab) SetFamily(family int) error {
 	dir := filepath.Join("/etc/netns", l.Proxy.Name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	err := os.MkdirAll(dir, 0o755)
+	if errors.Is(err, fs.ErrNotExist) { // another tester has removed its parent in between: see Close
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
 		return err
 	}
 	hosts := fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", Addr(family, BackendNet, FirstHost), EchoHost)

@@ -173,10 +173,14 @@ func (e *env) resetAfterEnd(i int, reason string) {
 // that bytes still come through. Messages and not bulk: a reader that falls behind is the daemon's.
 func stoppedDaemon(e *env) {
 	const messages = 300
+	e.serveAdmin()
 	e.start(app(front, e.backends(1, flow.Hold), nil))
 	c, b := e.pair(front)
 	e.exchange(c, b, 1000)
 	time.Sleep(200 * time.Millisecond) // for the daemon to find the flow quiet, and to hand it over
+	for i := 0; i < 2; i++ {
+		e.flowOf(c) // the flow's own worker has to answer, after what it was about to do
+	}
 	e.daemon.Signal(syscall.SIGSTOP)
 	e.Defer(func() { e.signal(syscall.SIGCONT) })
 	for i := int64(0); i < messages; i++ {

@@ -51,6 +51,8 @@ type env struct {
 	hadEngine bool // a daemon of this trial had the engine that it is about
 
 	noBypass bool // none of this trial's connections can be bypassed
+
+	ends map[string]int // records that endOf has returned, by client
 }
 
 // keys is a JSON object: an app, or options of one.
@@ -158,7 +160,7 @@ func (e *env) awaitReady() {
 		if e.hadEngine {
 			e.Failf("promised the engine that the daemon before this one had, %s is off: %s", e.engine, off[0].Why)
 		}
-		e.judgeTrial()
+		e.judgeTrial(e.engine)
 		e.Skipf("the engine %s is off: %s", e.engine, off[0].Why)
 	}
 	e.hadEngine = true
@@ -166,17 +168,20 @@ func (e *env) awaitReady() {
 }
 
 // judgeTrial wants an engine that is off to be one that this host can't have, and not one that can be loaded and
-// was then found wrong: that is a failure, and a skip would hide it.
-func (e *env) judgeTrial() {
+// was found wrong, now or when the daemon tried it: that is a failure, and a skip would hide it.
+func (e *env) judgeTrial(engine string) {
 	var checks []struct{ Name, Status, Found string }
 	out, _ := e.lab.Proxy.Command(0, e.Unprivileged, e.Shunt, "probe", "--json").Output()
 	e.Must(json.Unmarshal(out, &checks))
 	loads := false
 	for _, c := range checks {
-		loads = loads || c.Name == e.engine+"_load" && c.Status == "works"
-		if loads && strings.HasPrefix(c.Name, e.engine) && c.Status == "FAILS" {
-			e.Failf("the engine %s can be loaded, but %s: %s", e.engine, c.Name, c.Found)
+		loads = loads || c.Name == engine+"_load" && c.Status == "works"
+		if loads && strings.HasPrefix(c.Name, engine) && c.Status == "FAILS" {
+			e.Failf("the engine %s can be loaded, but %s: %s", engine, c.Name, c.Found)
 		}
+	}
+	if loads {
+		e.Failf("the engine %s works when it is tried again, and the daemon had it off", engine)
 	}
 }
 

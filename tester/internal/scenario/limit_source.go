@@ -39,7 +39,8 @@ func (e *env) refusals(reason string) int { return e.shunt("status")[0].Closed[r
 // toldTogether wants the log to tell of refusals, and not of each: once, and every ten seconds.
 func (e *env) toldTogether(reason string) {
 	const linesMax = 4
-	if n := strings.Count(e.daemon.Tail(), reason); n == 0 || n > linesMax {
+	e.Until("a warning of the refusals", func() bool { return strings.Contains(e.daemon.Tail(), reason) })
+	if n := strings.Count(e.daemon.Tail(), reason); n > linesMax {
 		e.Failf("promised a warning of all the refusals, the log has %d lines", n)
 	}
 	if n := len(e.records(func(r *daemon.Record) bool { return r.Reason == reason })); n > 0 {

@@ -166,6 +166,7 @@ func reloadOfAQueue(e *env) {
 	for i := 0; i < 3*each; i++ {
 		clients = append(clients, e.dial(front+i%3))
 	}
+	time.Sleep(lastACK)
 	e.configure(app(front, targets, nil), app(front+1, targets, keys{"Name": "other"}))
 	e.daemon.Signal(syscall.SIGHUP)
 	e.daemon.Signal(syscall.SIGCONT)

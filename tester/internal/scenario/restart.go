@@ -35,7 +35,7 @@ func (e *env) adopted(n int) {
 // outlivesKill has connections talk without a pause while a daemon is killed, there is none, and the next
 // one comes. The first of them goes quiet then.
 func outlivesKill(e *env) {
-	const conns, timeout = 500, 2 * time.Second
+	const conns, timeout = 500, 5 * time.Second
 	e.serveAdmin()
 	e.withPins()
 	target := app(front, e.backends(4, flow.Echo), keys{"IdleTimeout": timeout.String()})

@@ -13,8 +13,9 @@ import (
 	"shunt/tester/internal/lab"
 )
 
-// wireLinger is longer than the entry of an ended flow stays on the wire, and its sockets with it.
-const wireLinger = 2500 * time.Millisecond
+// wireLinger is longer than the entry of an ended flow stays on the wire, and its sockets with it: two seconds,
+// and as much for a worker that is late.
+const wireLinger = 4 * time.Second
 
 // served has a new connection carry bytes, and wants it on the wire, or off it for a reason, of which why
 // is a part.
@@ -80,6 +81,7 @@ func leftAlone(e *env) {
 	e.start(app(front, good, nil), app(front+1, good, keys{"Wire": false}),
 		app(front+2, []string{here.Name}, nil), app(front+3, []string{mixed.Name}, nil))
 	if !e.onWire {
+		e.judgeTrial("wire")
 		e.Skipf("the wire is off")
 	}
 	e.served(e.dial(front), "")
