@@ -52,7 +52,7 @@ type env struct {
 
 	noBypass bool // none of this trial's connections can be bypassed
 
-	ends map[string]int // records that endOf has returned, by client
+	recorded map[string]int // records that endOf has returned, by client
 }
 
 // keys is a JSON object: an app, or options of one.

@@ -54,10 +54,10 @@ func (e *env) endOf(client, reason string) daemon.Record {
 	var found []daemon.Record
 	e.Until("a record of the connection from "+client, func() bool {
 		found = e.records(func(r *daemon.Record) bool { return r.Client == client })
-		return len(found) > e.ends[client]
+		return len(found) > e.recorded[client]
 	})
-	r := found[e.ends[client]]
-	e.ends[client]++
+	r := found[e.recorded[client]]
+	e.recorded[client]++
 	if r.Reason != reason {
 		e.Failf("promised the close reason %q, the record says %q", reason, r.Reason)
 	}

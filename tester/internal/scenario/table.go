@@ -326,7 +326,7 @@ func Run(l *lab.Lab, o Options, report *trial.Report) {
 				if trials++; trials%o.Parts != o.Part%o.Parts {
 					continue
 				}
-				e := env{Options: o, lab: l, engine: engine, family: family, sanitized: sanitized, ends: map[string]int{}}
+				e := env{Options: o, lab: l, engine: engine, family: family, sanitized: sanitized, recorded: map[string]int{}}
 				report.Add(fmt.Sprintf("%s/IPv%d", engine, family), s.name, s.promise, e.try(s))
 			}
 		}
