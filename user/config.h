@@ -215,6 +215,8 @@ bool app_conf_has_header(const struct app_conf *app);
 /* Where an app listens, in all; and the one of number k, whose path is the conf's. */
 size_t app_conf_listeners(const struct app_conf *app);
 struct addr app_conf_listener(const struct app_conf *app, size_t k);
+/* The last of the ports that follow number i without a gap: ports are told as ranges. */
+size_t app_conf_last_in_row(const struct app_conf *app, size_t i);
 
 /*
  * Both return a config that the caller gives to config_free(), or NULL with at least one error in

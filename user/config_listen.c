@@ -121,6 +121,13 @@ size_t app_conf_listeners(const struct app_conf *app)
 	return app->n_ports * app->n_listen + app->n_sockets;
 }
 
+size_t app_conf_last_in_row(const struct app_conf *app, size_t i)
+{
+	while (i + 1 < app->n_ports && app->ports[i + 1] == app->ports[i] + 1)
+		i++;
+	return i;
+}
+
 struct addr app_conf_listener(const struct app_conf *app, size_t k)
 {
 	struct addr at;
