@@ -363,9 +363,7 @@ static void joined_sockets_are_deaf(void **state)
 
 	SKIP_IF_REASON();
 	bench_open(&b, v->family, as_usual);
-	flow_open(&b, &f);
-	send_all(&b, &f, CLIENT, 1000);
-	receive_all(&b, &f, BACKEND);
+	flow_open(&b, &f); /* so the first byte has the number that the sockets expect */
 	wire_devices_close(b.devices, false);
 	b.devices = NULL;
 	send_all(&b, &f, CLIENT, 1000);
