@@ -442,8 +442,10 @@ struct config *config_parse(const char *text, size_t len, const struct config_vo
 	if (reader_type(&p.reader, doc.values, "the document", cJSON_Object,
 			"an object with Apps")) {
 		read_object(&p.reader, doc.values, &root_kind, p.config);
-		if (p.apps)
+		if (p.apps) {
 			read_apps(&p);
+			check_daemon_effects(&p.reader, p.config, doc.values);
+		}
 	}
 	end_borrowing(&p, !errors->total);
 	port_book_free(p.ports);
@@ -480,7 +482,7 @@ void config_free(struct config *c)
 	free(c->bypass.cgroup);
 	free(c->admin_socket);
 	free(c->log.file);
-	config_errors_free(&c->idle_keys);
+	config_errors_free(&c->notes);
 	free(c);
 }
 
