@@ -74,7 +74,7 @@ static const char *const on_down[] = {
 /* The first ones have no default, so Defaults takes only what comes after them. */
 static const struct key app_keys[] = {
 	{ "Name", read_name, .offset = offsetof(struct app_conf, name), .required = true,
-	  .must = "1 to 64 printable characters without blanks at the ends" },
+	  .must = "1 to 64 printable characters, none of them invisible, without blanks at the ends" },
 	{ "Ports", read_ports, .must = PORTS_MUST },
 	{ "Targets", read_targets, .required = true,
 	  .must = "an array of targets (\"host:port\" or {\"Address\": ..., \"Weight\": ...}), "
@@ -238,15 +238,22 @@ const struct object_kind *config_app_section(const char *key)
 	return NULL;
 }
 
+/* A space, or the one that does not break lines, which looks the same. */
+static size_t blank_len(const char *s)
+{
+	return *s == ' ' ? 1 : strncmp(s, "\u00a0", 2) ? 0 : 2;
+}
+
 static bool name_fits(const char *name)
 {
 	size_t left = strlen(name), chars = 0;
 
-	if (!left || name[0] == ' ' || name[left - 1] == ' ')
+	if (!left || blank_len(name) || blank_len(name + left - 1) == 1 ||
+	    (left > 1 && blank_len(name + left - 2) == 2))
 		return false;
 	for (size_t n; left; name += n, left -= n, chars++) {
 		n = utf8_char_len(name, left);
-		if (!n || control_char(name))
+		if (!n || control_char(name) || unseen_char(name))
 			return false;
 	}
 	return chars <= APP_NAME_MAX_CHARS;

@@ -17,6 +17,8 @@ void read_admin_socket(struct reader *r, const struct key *key, const struct jso
 		reader_reject(r, v, key->name, cJSON_String, key->must);
 		return;
 	}
+	if (!reader_plain(r, v, key->name))
+		return;
 	free(c->admin_socket);
 	c->admin_socket = xstrdup(path);
 	c->admin_socket_is_default = false;

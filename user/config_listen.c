@@ -20,6 +20,8 @@ static bool read_place(struct reader *r, const struct json *v, struct app_conf *
 	if (!reader_type(r, v, "a Listen address", cJSON_String, must))
 		return false;
 	path = addr_unix_path(v->item->valuestring);
+	if (path && !reader_plain(r, v, "a Listen address"))
+		return false;
 	if (path && !addr_unix_path_fault(path)) {
 		app->sockets[app->n_sockets++] = xstrdup(path);
 		*seen = (struct mention){ xstrdup(v->item->valuestring), v->at };
