@@ -166,7 +166,8 @@ static const struct key admin_keys[] = {
 	  .must = "an absolute path of at most 107 bytes, or \"\" for no socket" },
 	{ "Http", read_admin_http,
 	  .must = "a port of the loopback (1 to 65535), an address with a port such as "
-		  "\"192.0.2.1:9640\" or \"[::1]:9640\", or \"\" for none" },
+		  "\"192.0.2.1:9640\" or \"[::1]:9640\", a link-local one with its interface, or "
+		  "\"\" for none" },
 };
 _Static_assert(ADMIN_SOCKET_MAX_BYTES == 107, "as the message says");
 

@@ -36,6 +36,12 @@ static bool read_place(struct reader *r, const struct json *v, struct app_conf *
 		reader_reject(r, v, "a Listen address", cJSON_String, must);
 		return false;
 	}
+	if (addr_lacks_scope(addr)) {
+		reader_reject(r, v, "a Listen address", cJSON_String,
+			      "with its interface, since it is link-local: such as "
+			      "\"fe80::1%eth0\"");
+		return false;
+	}
 	app->n_listen++;
 	*seen = (struct mention){ xstrdup(addr_format_host(addr, text)), v->at };
 	return true;

@@ -278,7 +278,7 @@ static void metrics_are_on_the_loopback_if_only_a_port_is_given(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		snprintf(text, sizeof(text), "{'Admin':{'Http':%s},'Apps':[{" APP "}]}", bad[i]);
 		refused(text,
-			"f:1:18: Admin: Http is ..., must be ... '[::1]:9640', or '' for none");
+			"f:1:18: Admin: Http is ..., must be ... '[::1]:9640', ... or '' for none");
 	}
 }
 
