@@ -14,6 +14,7 @@
 #include "config_health.h"
 #include "config_json.h"
 #include "config_listen.h"
+#include "config_loops.h"
 #include "config_ports.h"
 #include "config_proxy_protocol.h"
 #include "config_ranges.h"
@@ -372,6 +373,7 @@ static void read_apps(struct parser *p)
 	reader_scope(&p->reader, NULL);
 	reader_refuse_repeats(&p->reader, p->names, p->n_names, "app name");
 	port_book_compare(p->ports, &p->reader, c->apps);
+	check_loops(&p->reader, c, p->apps, p->ports);
 }
 
 static void set_defaults(struct parser *p, const struct config_vocabulary *v)

@@ -131,6 +131,11 @@ const char *quoted(char buf[QUOTED_MAX], const char *text)
 	return buf;
 }
 
+const char *quoted_name(char buf[QUOTED_MAX], const char *name)
+{
+	return name ? quoted(buf, name) : "without a name";
+}
+
 void reader_reject(struct reader *r, const struct json *v, const char *what, int right_type,
 		   const char *must)
 {

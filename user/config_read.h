@@ -74,6 +74,8 @@ bool reader_filled_array(struct reader *r, const struct key *key, const struct j
 
 /* A text from the file in quotes, made fit for a terminal and for one line. Returns buf. */
 const char *quoted(char buf[QUOTED_MAX], const char *text);
+/* An app's name, quoted, or that it has none (NULL). */
+const char *quoted_name(char buf[QUOTED_MAX], const char *name);
 /* Is the first character of a valid UTF-8 text a control character? */
 bool control_char(const char *s);
 /* What is not seen, or has what is around it seen in another order: no part of a name. */

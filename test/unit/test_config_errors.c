@@ -169,8 +169,8 @@ static const struct {
 	  "f:1:46: app 'a': 'Adress' is no key here, did you mean 'Address'?" },
 	{ "'Name':'a','Ports':[1],'Targets':['h.x:1',\n'H.X.:1']",
 	  "f:2:1: app 'a': target 'h.x:1' is given twice (first in line 1)" },
-	{ "'Name':'a','Ports':[1],'Targets':['[::1]:1',{'Address':'[0::1]:1'}]",
-	  "f:1:55: app 'a': target '[::1]:1' is given twice" },
+	{ "'Name':'a','Ports':[1],'Targets':['[::1]:2',{'Address':'[0::1]:2'}]",
+	  "f:1:55: app 'a': target '[::1]:2' is given twice" },
 	/* options */
 	{ APP ",'Balance':'roundrobin'",
 	  "f:1:62: app 'a': Balance is 'roundrobin', must be...did you mean 'round_robin'?" },
