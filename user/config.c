@@ -454,6 +454,7 @@ struct config *config_parse(const char *text, size_t len, const struct config_vo
 		read_object(&p.reader, doc.values, &root_kind, p.config);
 		if (p.apps) {
 			read_apps(&p);
+			check_admin(&p.reader, p.config, doc.values, p.ports);
 			check_daemon_effects(&p.reader, p.config, doc.values);
 		}
 	}

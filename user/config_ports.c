@@ -410,3 +410,22 @@ bool port_book_reached(const struct port_book *b, const struct addr *at, struct 
 		c = find_wildcard(b, to.sa.sa_family, addr_port(&to));
 	return held_by(b, c, holder);
 }
+
+bool port_book_taken(const struct port_book *b, const struct addr *at, struct port_holder *holder)
+{
+	const uint16_t port = addr_port(at);
+	const struct claim *c;
+
+	if (!addr_is_ip(at))
+		return find_socket(b, at->un.path, holder);
+	if (is_wildcard(at)) { /* it comes before all others of its port */
+		c = claim_from(b, at, port);
+		if (c && (c->port != port || c->addr->sa.sa_family != at->sa.sa_family))
+			c = NULL;
+	} else {
+		c = find_claim(b, at, port);
+		if (!c)
+			c = find_wildcard(b, at->sa.sa_family, port);
+	}
+	return held_by(b, c, holder);
+}

@@ -43,5 +43,7 @@ struct port_holder {
  */
 bool port_book_reached(const struct port_book *b, const struct addr *at,
 		       struct port_holder *holder);
+/* Who is in the way of a listener at this address: the first who has it, too. */
+bool port_book_taken(const struct port_book *b, const struct addr *at, struct port_holder *holder);
 
 #endif

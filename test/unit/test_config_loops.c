@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who listens where, as the file alone says it: targets that lead back to their app are refused,
- * those that lead to another app are not.
+ * those that lead to another app are not; nor may an app be where the daemon itself listens.
  */
 #include <time.h>
 
@@ -155,6 +155,46 @@ static void many_targets_and_listeners_take_no_time(void **state)
 	free(text);
 }
 
+static void an_app_is_not_where_the_daemon_listens(void **state)
+{
+	static const struct {
+		const char *admin, *app, *want;
+	} rows[] = {
+		{ "'Http':9640", "'Ports':[9640]",
+		  "f:1:18: Admin: Http 127.0.0.1:9640 is where app 'a' listens (line 2), must be another" },
+		{ "'Http':9640", "'Ports':['9000-9999'],'Listen':['127.0.0.1']",
+		  "f:1:18: Admin: Http 127.0.0.1:9640 is where app 'a'" },
+		{ "'Http':'[::1]:9640'", "'Ports':[9640]", "f:1:18: Admin: Http [::1]:9640 is" },
+		{ "'Http':'0.0.0.0:9640'", "'Ports':[1,9640],'Listen':['192.0.2.1','192.0.2.2']",
+		  "f:1:18: Admin: Http 0.0.0.0:9640 is where app 'a' listens" },
+		{ "'Http':'[::]:9640'", "'Ports':[9640],'Listen':['::1']", "f:1:18: Admin: Http" },
+		{ "'Http':'192.0.2.1:9640'", "'Ports':[9640],'Listen':['192.0.2.2']", NULL },
+		{ "'Http':9640", "'Ports':[9640],'Listen':['::']", NULL },
+		{ "'Http':'0.0.0.0:9640'", "'Ports':[9639,9641]", NULL },
+		{ "'Http':'0.0.0.0:9640'", "'Ports':[9640],'Listen':['::']", NULL },
+		{ "'Http':''", "'Ports':[9640]", NULL },
+		{ "'Socket':'/s'", "'Listen':['unix:/s']",
+		  "f:1:20: Admin: Socket '/s' is where app 'a' listens (line 2), must be another" },
+		{ "'Socket':'/s'", "'Listen':['unix:@/s','unix:/s/s']", NULL },
+		{ "'Socket':''", "'Listen':['unix:/run/shunt/admin.sock']", NULL },
+		{ "", "'Listen':['unix:/run/shunt/admin.sock']",
+		  "f:2:9: app 'a': unix:/run/shunt/admin.sock is the default of Admin.Socket, must be "
+		  "another" },
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		snprintf(text, sizeof(text),
+			 "{'Admin':{%s},\n'Apps':[{'Name':'a','Targets':['h:1'],%s}]}",
+			 rows[i].admin, rows[i].app);
+		refused_or_taken(text, rows[i].want);
+	}
+	/* To lead there is something else. */
+	config_free(parsed("{'Admin':{'Http':9640,'Socket':'/s'},'Apps':[{'Name':'a','Ports':[1],"
+			   "'Targets':['unix:/s','127.0.0.1:9640']}]}"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +202,7 @@ int main(void)
 		cmocka_unit_test(targets_do_not_lead_round_in_a_circle),
 		cmocka_unit_test(a_long_chain_is_taken_and_a_long_circle_is_not),
 		cmocka_unit_test(many_targets_and_listeners_take_no_time),
+		cmocka_unit_test(an_app_is_not_where_the_daemon_listens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
