@@ -207,7 +207,7 @@ struct config {
 	struct addr admin_http;       /* where metrics are told; AF_UNSPEC: nowhere */
 	struct app_conf *apps;
 	size_t n_apps;
-	struct config_errors idle_keys; /* no errors: what is given and has no effect, and why */
+	struct config_errors notes; /* no errors: what is given and does nothing, and why */
 };
 
 /* Do its connections begin with a PROXY header, the client's or the backend's? */
@@ -232,7 +232,7 @@ void app_conf_free(struct app_conf *app); /* what it owns; takes a zeroed one, t
 
 /* One error as "FILE:LINE:COL: text" (or "FILE: text"), without a newline; as snprintf. */
 int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size);
-/* Keys without effect, each a warning in the log. */
+/* Its notes, each a warning in the log. */
 void config_warn(const struct config *c, const char *file);
 void config_errors_free(struct config_errors *errors);
 

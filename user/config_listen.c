@@ -20,6 +20,8 @@ static bool read_place(struct reader *r, const struct json *v, struct app_conf *
 	if (!reader_type(r, v, "a Listen address", cJSON_String, must))
 		return false;
 	path = addr_unix_path(v->item->valuestring);
+	if (path && !reader_plain(r, v, "a Listen address"))
+		return false;
 	if (path && !addr_unix_path_fault(path)) {
 		app->sockets[app->n_sockets++] = xstrdup(path);
 		*seen = (struct mention){ xstrdup(v->item->valuestring), v->at };
@@ -32,6 +34,12 @@ static bool read_place(struct reader *r, const struct json *v, struct app_conf *
 	}
 	if (addr_parse_host(v->item->valuestring, addr)) {
 		reader_reject(r, v, "a Listen address", cJSON_String, must);
+		return false;
+	}
+	if (addr_lacks_scope(addr)) {
+		reader_reject(r, v, "a Listen address", cJSON_String,
+			      "with its interface, since it is link-local: such as "
+			      "\"fe80::1%eth0\"");
 		return false;
 	}
 	app->n_listen++;
