@@ -144,7 +144,7 @@ func (s *names) begin() {
 func (s *names) fail() {
 	told, failing := make([]int, len(failingNames)), 0
 	for i, f := range failingNames {
-		told[i] = s.daemon.Warnings(f.name)
+		told[i] = s.warnings(f)
 		families := dns.Families
 		if f.half {
 			families = []int{s.family}
@@ -173,7 +173,7 @@ func (s *names) fail() {
 		})
 		s.leadTo(i, ats)
 		if f.outcome != "" {
-			s.judge(i, ats, s.daemon.Warnings(f.name)-told[i])
+			s.judge(i, ats, s.warnings(f)-told[i])
 		}
 	}
 	s.Until("the names that fail are counted", func() bool { return s.shunt("status")[0].FailingNames == failing })
@@ -188,6 +188,14 @@ func (s *names) fail() {
 	if n := samples["shunt_dns_names"]; n != float64(len(failingNames)) {
 		s.Failf("the metrics tell of %.0f names, there are %d", n, len(failingNames))
 	}
+}
+
+// warnings is how often the log has told that a name fails as it is to.
+func (s *names) warnings(f failingName) int {
+	if f.half {
+		return s.daemon.Warnings(fmt.Sprintf("%s does not resolve for IPv%d: ", f.name, s.family))
+	}
+	return s.daemon.Warnings(f.name + " does not resolve: ")
 }
 
 // judge wants a name that fails to have what it had, and this to be told: once, but with half a failure a
