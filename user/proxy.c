@@ -419,7 +419,9 @@ static int watch_names(struct proxy *p)
 	}
 	names_use(p->names, &p->apps.running);
 	loop_again(&p->loop, &p->check_names);
-	loop_arm_in(&p->loop, &p->first_answers, FIRST_ANSWERS_MAX_MS * NSEC_PER_MSEC);
+	/* Not from the loop's time: that is of before the engines were tried, which takes long. */
+	timer_arm(&p->loop.timers, &p->first_answers,
+		  clock_ns() + FIRST_ANSWERS_MAX_MS * NSEC_PER_MSEC);
 	return 0;
 }
 
