@@ -14,6 +14,7 @@
 #include "bypassing.h"
 #include "health.h"
 #include "loop.h"
+#include "names.h"
 #include "reload.h"
 #include "sockmap.h"
 #include "wiring.h"
@@ -38,7 +39,8 @@ struct admin_context {
 	const char *version;
 	const struct config *config; /* without its apps */
 	struct apps *apps;
-	struct reload *reload; /* NULL: it can't be asked to */
+	const struct names *names; /* NULL: there are none */
+	struct reload *reload;     /* NULL: it can't be asked to */
 	struct workers *workers;
 	const struct fd_budget *fds;
 	const struct admission *admission;

@@ -175,6 +175,18 @@ static void put_refused(cJSON *row, const struct admin_context *c)
 	}
 }
 
+static void put_names(cJSON *row, const struct admin_context *c)
+{
+	struct names_figures f = names_figures(c->names);
+	cJSON *lookups;
+
+	admin_put_u64(row, "dns_names", f.names);
+	admin_put_u64(row, "dns_names_failing", f.failing);
+	lookups = cJSON_AddObjectToObject(row, "dns_lookups");
+	for (size_t i = 0; i < N_RESOLVER_OUTCOMES; i++)
+		admin_put_u64(lookups, resolver_outcome_names[i], f.lookups[i]);
+}
+
 bool admin_row_status(struct admin_request *r, cJSON *row)
 {
 	const struct admin_context *c = r->context;
@@ -200,6 +212,7 @@ bool admin_row_status(struct admin_request *r, cJSON *row)
 	put_bypass(row, c);
 	put_wire(row, c);
 	put_refused(row, c);
+	put_names(row, c);
 	admin_put_u64(row, "max_connections", atomic_load(&c->admission->max_connections));
 	admin_put_u64(row, "fds_left", fds_left);
 	admin_put_u64(row, "room", MIN(fds_left / SESSION_FDS, admission_left(c->admission)));
@@ -307,6 +320,25 @@ static void put_endpoint(cJSON *list, const struct endpoint *e, uint64_t now_ns)
 	cJSON_AddItemToArray(list, element);
 }
 
+/* Of a target whose address is a name. */
+static void put_name(cJSON *row, const struct names *names, const struct backend *b,
+		     uint64_t now_ns)
+{
+	const struct resolver_failure *f;
+	struct name_state state;
+
+	if (!names_state(names, b, &state))
+		return;
+	f = &state.failure;
+	if (state.answered_ns)
+		admin_put_ms(row, "dns_age_ms", now_ns - MIN(state.answered_ns, now_ns));
+	admin_put_u64(row, "dns_failures", f->in_a_row);
+	if (!f->in_a_row)
+		return;
+	put_str(row, "dns_failure", f->why);
+	put_str(row, "dns_failing", f->family ? resolver_family_name(f->family) : "all");
+}
+
 bool admin_row_backend(struct admin_request *r, cJSON *row)
 {
 	const struct app *app;
@@ -331,6 +363,7 @@ bool admin_row_backend(struct admin_request *r, cJSON *row)
 	admin_put_u64(row, "failures", load(&b->failures));
 	admin_put_u64(row, "bytes_to_backend", load(&b->bytes_to_backend));
 	admin_put_u64(row, "bytes_to_client", load(&b->bytes_to_client));
+	put_name(row, r->context->names, b, now_ns);
 	addresses = cJSON_AddArrayToObject(row, "addresses");
 	for (size_t i = 0; set && i < set->n; i++)
 		put_endpoint(addresses, &set->endpoint[i], now_ns);

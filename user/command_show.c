@@ -120,6 +120,17 @@ static void print_wire(const cJSON *row)
 		       (unsigned long long)adopted);
 }
 
+static void print_names(const cJSON *row)
+{
+	uint64_t failing = client_number(row, "dns_names_failing");
+
+	printf("Names       %.0f, ", (double)client_number(row, "dns_names"));
+	if (failing)
+		printf("%llu failing, ", (unsigned long long)failing);
+	printf("lookups: ");
+	print_counts(cJSON_GetObjectItemCaseSensitive(row, "dns_lookups"));
+}
+
 static void add_status(struct table *t, const cJSON *row)
 {
 	char up[TABLE_UNIT_MAX], to_backend[TABLE_UNIT_MAX], to_client[TABLE_UNIT_MAX];
@@ -154,6 +165,8 @@ static void add_status(struct table *t, const cJSON *row)
 		print_counts_apart(cJSON_GetObjectItemCaseSensitive(row, "join_refused"),
 				   "\n            ");
 	}
+	if (client_number(row, "dns_names"))
+		print_names(row);
 	printf("Room        for %llu more connections\n",
 	       (unsigned long long)client_number(row, "room"));
 	if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(row, "engines")))
@@ -222,6 +235,7 @@ static const struct table_column backend_columns[] = {
 	{ .title = "SINCE", .is_number = true },
 	{ .title = "TRIED AGAIN", .is_optional = true },
 	{ .title = "LAST CHECK", .is_optional = true },
+	{ .title = "DNS", .is_optional = true },
 	{ .title = "ORDER", .is_optional = true },
 	{ .title = "WEIGHT", .is_number = true },
 	{ .title = "ACTIVE", .is_number = true },
@@ -231,7 +245,7 @@ static const struct table_column backend_columns[] = {
 	{ .title = "TO CLIENT", .is_number = true },
 };
 #define BACKEND_FIRST 3 /* what stands before the address's columns */
-#define BACKEND_REST 7  /* what follows the address's columns */
+#define BACKEND_REST 8  /* what follows the address's columns */
 
 /* "passed in 0.31 ms, for 5m12s": the last one, and since when all have come out like it. */
 static void add_check(struct table *t, const cJSON *address)
@@ -273,10 +287,33 @@ static void add_no_address(struct table *t, const cJSON *row)
 	table_add(t, "");
 }
 
+/* "no such name; addresses are 5m12s old", if the name's last lookup failed. */
+static void add_name(struct table *t, const cJSON *row)
+{
+	const char *part = client_text(row, "dns_failing");
+	char text[256], age[TABLE_UNIT_MAX];
+	int len;
+
+	if (!client_number(row, "dns_failures")) {
+		table_add(t, "");
+		return;
+	}
+	len = snprintf(text, sizeof(text), "%s%s%s; ", strcmp(part, "all") ? part : "",
+		       strcmp(part, "all") ? ": " : "", client_text(row, "dns_failure"));
+	len = MIN(len, (int)sizeof(text) - 1);
+	if (cJSON_HasObjectItem(row, "dns_age_ms"))
+		snprintf(text + len, sizeof(text) - (size_t)len, "addresses are %s old",
+			 table_duration(age, client_number(row, "dns_age_ms")));
+	else
+		snprintf(text + len, sizeof(text) - (size_t)len, "no address yet");
+	table_add(t, text);
+}
+
 static void add_backend_rest(struct table *t, const cJSON *row)
 {
 	const char *order = client_text(row, "order");
 
+	add_name(t, row);
 	table_add(t, strcmp(order, "enabled") ? order : "");
 	add_number(t, row, "weight");
 	add_active(t, row);

@@ -144,6 +144,29 @@ static void put_checked_addresses(struct metrics *m)
 	put(m, health_figures(m->context->health).addresses);
 }
 
+/* --- names ----------------------------------------------------------------------------------- */
+
+static void put_lookups(struct metrics *m)
+{
+	struct names_figures f = names_figures(m->context->names);
+
+	for (size_t i = 0; i < N_RESOLVER_OUTCOMES; i++) {
+		metric_begin(&m->text, "");
+		metric_label(&m->text, "outcome", resolver_outcome_names[i]);
+		metric_end(&m->text, f.lookups[i]);
+	}
+}
+
+static void put_names(struct metrics *m)
+{
+	put(m, names_figures(m->context->names).names);
+}
+
+static void put_failing_names(struct metrics *m)
+{
+	put(m, names_figures(m->context->names).failing);
+}
+
 /* --- engines --------------------------------------------------------------------------------- */
 
 static uint64_t count_directions(const struct flows *flows, const struct engine *engine, int from)
@@ -450,6 +473,13 @@ static const struct family families[] = {
 	  .all = put_checks_postponed },
 	{ "shunt_health_addresses", METRIC_GAUGE, "Addresses that are checked.",
 	  .all = put_checked_addresses },
+	{ "shunt_dns_lookups_total", METRIC_COUNTER,
+	  "Lookups of targets' names by what came of them; \"half_failed\": of one family only.",
+	  .all = put_lookups },
+	{ "shunt_dns_names", METRIC_GAUGE, "Names of targets, each looked up by its TTL.",
+	  .all = put_names },
+	{ "shunt_dns_names_failing", METRIC_GAUGE,
+	  "Names whose last lookup failed, wholly or for one family.", .all = put_failing_names },
 	{ "shunt_engine_directions", METRIC_GAUGE,
 	  "Directions of live connections by the engine that moves their bytes.",
 	  .all = put_engines },

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "log.h"
-#include "resolver.h"
 
 _Static_assert(RESOLVER_ADDRS_MAX <= ENDPOINTS_MAX, "a backend takes all that a name can have");
 
@@ -94,31 +93,51 @@ static void on_change(struct resolver_name *watched, const struct addr *addrs, s
 	n->cb.on_outcome(n->cb.arg);
 }
 
-static void log_failure(const struct name *name, const char *why)
+/* Has the name addresses of this family, or with AF_UNSPEC of any? */
+static bool has_addresses(const struct name *name, int family)
+{
+	const struct addr *addrs;
+	size_t n = resolver_addrs(&name->watched, &addrs);
+
+	for (size_t i = 0; i < n; i++)
+		if (family == AF_UNSPEC || addrs[i].sa.sa_family == family)
+			return true;
+	return false;
+}
+
+static void log_failure(const struct name *name, const struct resolver_failure *f)
 {
 	const struct member *first = name->members;
+	const char *family = resolver_family_name(f->family);
+	const char *at = *family ? " for " : "", *of = *family ? " " : "";
+	bool kept = has_addresses(name, f->family);
 
 	if (!name->n_members)
-		log_warning("%s, a name of the new configuration, does not resolve: %s; it is "
+		log_warning("%s, a name of the new configuration, does not resolve%s%s: %s; it is "
 			    "asked again until it does",
-			    name->host, why);
+			    name->host, at, family, f->why);
 	else
-		log_warning("%s does not resolve: %s; %s for %zu target%s (the first: %s of app "
-			    "\"%s\"); it is asked again until it does",
-			    name->host, why,
-			    backend_resolved(first->backend) ? "the last addresses stay in use"
-							     : "no address yet",
-			    name->n_members, name->n_members == 1 ? "" : "s", first->backend->text,
+		log_warning("%s does not resolve%s%s: %s; %s%s%s %s for %zu target%s (the first: "
+			    "%s of app \"%s\"); it is asked again until it does",
+			    name->host, at, family, f->why, kept ? "the last" : "no", of, family,
+			    kept ? "addresses stay in use" : "address yet", name->n_members,
+			    name->n_members == 1 ? "" : "s", first->backend->text,
 			    first->app->conf->name);
 }
 
-static void on_failure(struct resolver_name *watched, const char *why, unsigned int failures)
+static void on_failure(struct resolver_name *watched, const struct resolver_failure *failure)
 {
 	struct name *name = container_of(watched, struct name, watched);
 
-	if (failures == 1)
-		log_failure(name, why);
+	if (failure->is_news)
+		log_failure(name, failure);
 	name->names->cb.on_outcome(name->names->cb.arg);
+}
+
+static void on_recovery(struct resolver_name *watched, unsigned int failures)
+{
+	log_info("%s resolves again, to what it did before; %u lookup%s had failed", watched->host,
+		 failures, failures == 1 ? "" : "s");
 }
 
 /* --- names ----------------------------------------------------------------------------------- */
@@ -144,6 +163,7 @@ static int watch(struct names *n, const char *host, struct name **out)
 	name->watched.host = name->host;
 	name->watched.on_change = on_change;
 	name->watched.on_failure = on_failure;
+	name->watched.on_recovery = on_recovery;
 	rc = resolver_watch(n->resolver, &name->watched);
 	if (rc)
 		name_free(name);
@@ -244,4 +264,37 @@ void names_free(struct names *n)
 size_t names_pending(const struct names *n)
 {
 	return n->resolver ? resolver_pending(n->resolver) : 0;
+}
+
+/* --- what is told ------------------------------------------------------------------------------ */
+
+struct names_figures names_figures(const struct names *n)
+{
+	struct names_figures f = { .names = n ? n->n : 0 };
+
+	if (!n || !n->resolver)
+		return f;
+	memcpy(f.lookups, resolver_lookups(n->resolver), sizeof(f.lookups));
+	for (size_t i = 0; i < n->n; i++)
+		f.failing += resolver_failure(&n->list[i]->watched).in_a_row > 0;
+	return f;
+}
+
+static int compare_host(const void *host, const void *name)
+{
+	return strcasecmp(host, (*(struct name *const *)name)->host);
+}
+
+bool names_state(const struct names *n, const struct backend *b, struct name_state *out)
+{
+	struct name *const *found;
+
+	if (!n || !n->n || b->is_literal)
+		return false;
+	found = bsearch(b->at.host, n->list, n->n, sizeof(struct name *), compare_host);
+	if (!found)
+		return false;
+	out->failure = resolver_failure(&(*found)->watched);
+	out->answered_ns = resolver_answered_ns(&(*found)->watched);
+	return true;
 }

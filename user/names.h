@@ -11,6 +11,7 @@
 
 #include "app.h"
 #include "loop.h"
+#include "resolver.h"
 
 struct names;
 
@@ -33,5 +34,21 @@ void names_use(struct names *n, const struct app_list *apps);
 
 /* Names without a first outcome yet. */
 size_t names_pending(const struct names *n);
+
+struct names_figures {
+	uint64_t lookups[N_RESOLVER_OUTCOMES]; /* since the start */
+	size_t names, failing;                 /* failing: its last lookup did, at least by half */
+};
+
+struct names_figures names_figures(const struct names *n); /* takes NULL */
+
+/* How it is with a backend's name. */
+struct name_state {
+	struct resolver_failure failure;
+	uint64_t answered_ns; /* the oldest of its addresses; 0: it has none */
+};
+
+/* False: its address is literal, or it is of an app that is gone. Takes NULL. */
+bool names_state(const struct names *n, const struct backend *b, struct name_state *out);
 
 #endif

@@ -364,6 +364,7 @@ static int open_admin(struct proxy *p)
 		.version = p->version,
 		.config = p->config,
 		.apps = &p->apps,
+		.names = p->names,
 		.reload = p->reload,
 		.workers = &p->workers,
 		.fds = &p->fds,

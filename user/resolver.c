@@ -6,6 +6,14 @@
  * at once, so that a big config's start is no burst. A query whose name was unwatched while under
  * way lives on without a name until its lookup ends. Whatever calls back does so as the last thing
  * that it does: the query may be gone afterwards.
+ *
+ * A lookup has one part or two. The first asks for both families together, for c-ares then finds
+ * the name as the system does, both families of it in the same place: in the hosts file, or under
+ * the first of resolv.conf's domains that has it. By family, the two might well be found in
+ * different ones, and belong to different machines. But if addresses of one family come, c-ares
+ * does not say whether the other one has none or its query failed. So that family is asked for once
+ * more, by the name that was found, which tells; not if the name is known to lack it. What the
+ * first part has brought is in use meanwhile.
  */
 #include "resolver.h"
 
@@ -29,6 +37,8 @@ struct file_version {
 	struct timespec mtime;
 };
 
+#define FAMILIES 2 /* as family_index() counts them */
+
 struct resolver {
 	struct loop *loop;
 	ares_channel channel;
@@ -40,6 +50,7 @@ struct resolver {
 	struct list sockets;
 	size_t under_way, pending;
 	bool starting; /* within ares_getaddrinfo(): an answer now is not from the network */
+	uint64_t lookups[N_RESOLVER_OUTCOMES];
 	uint64_t rng;
 };
 
@@ -57,8 +68,14 @@ struct resolver_query {
 	struct timer due; /* for the next lookup */
 	bool under_way;
 	bool settled; /* had its first outcome */
-	unsigned int failures;
-	struct addr *addrs; /* the last good answer */
+	/* The second part of a lookup; AF_UNSPEC, NULL: it is about the first one. */
+	int family;
+	char *found;          /* the name that has the other family's addresses */
+	uint64_t ttl_ms;      /* of these */
+	bool lacks[FAMILIES]; /* the last that was heard is that it has none of them */
+	uint64_t answered_ns[FAMILIES];
+	struct resolver_failure failure;
+	struct addr *addrs; /* the last good answer, of each family */
 	size_t n_addrs;
 };
 
@@ -220,6 +237,24 @@ static void set_insert(struct addr_set *set, const struct addr *a)
 	set->addrs[at] = *a;
 }
 
+static size_t family_index(int family)
+{
+	return family == AF_INET6;
+}
+
+static int other_family(int family)
+{
+	return family == AF_INET ? AF_INET6 : AF_INET;
+}
+
+static bool has_family(const struct addr *addrs, size_t n, int family)
+{
+	for (size_t i = 0; i < n; i++)
+		if (addrs[i].sa.sa_family == family)
+			return true;
+	return false;
+}
+
 /* The addresses of an answer, and for how many seconds all of it holds: 0 when it does not say. */
 static void set_read(struct addr_set *set, const struct ares_addrinfo *ai, int *ttl)
 {
@@ -253,29 +288,42 @@ static bool set_equals(const struct addr_set *set, const struct addr *addrs, siz
 	return true;
 }
 
-static const char *why_phrase(int status)
+const char *const resolver_outcome_names[N_RESOLVER_OUTCOMES] = {
+	[RESOLVER_ANSWERED] = "answered",
+	[RESOLVER_HALF_FAILED] = "half_failed",
+	[RESOLVER_NO_SUCH_NAME] = "no_such_name",
+	[RESOLVER_NO_ADDRESS] = "no_address",
+	[RESOLVER_TIMEOUT] = "timeout",
+	[RESOLVER_SERVER_FAILED] = "server_failed",
+	[RESOLVER_OTHER_FAILURE] = "other_failure",
+};
+
+struct cause {
+	int status;
+	enum resolver_outcome outcome;
+	const char *why;
+};
+
+static struct cause cause_of(int status)
 {
-	static const struct {
-		int status;
-		const char *why;
-	} row[] = {
-		{ ARES_SUCCESS, "the name has no addresses" },
-		{ ARES_ENODATA, "the name has no addresses" },
-		{ ARES_ENOTFOUND, "no such name" },
-		{ ARES_EBADNAME, "not a name that DNS can know" },
-		{ ARES_ETIMEOUT, "no name server answers" },
+	static const struct cause row[] = {
+		{ ARES_ENODATA, RESOLVER_NO_ADDRESS, "the name has no addresses" },
+		{ ARES_ENOTFOUND, RESOLVER_NO_SUCH_NAME, "no such name" },
+		{ ARES_EBADNAME, RESOLVER_OTHER_FAILURE, "not a name that DNS can know" },
+		{ ARES_ETIMEOUT, RESOLVER_TIMEOUT, "no name server answers" },
 		/* What c-ares says when the last server has refused, too, or answered SERVFAIL. */
-		{ ARES_ECONNREFUSED, "every name server refused or failed" },
-		{ ARES_ESERVFAIL, "the name server failed" },
-		{ ARES_EREFUSED, "the name server refuses to answer" },
-		{ ARES_EBADRESP, "the name server's answer is malformed" },
-		{ ARES_ENOMEM, "out of memory" },
+		{ ARES_ECONNREFUSED, RESOLVER_SERVER_FAILED,
+		  "every name server refused or failed" },
+		{ ARES_ESERVFAIL, RESOLVER_SERVER_FAILED, "the name server failed" },
+		{ ARES_EREFUSED, RESOLVER_SERVER_FAILED, "the name server refuses to answer" },
+		{ ARES_EBADRESP, RESOLVER_OTHER_FAILURE, "the name server's answer is malformed" },
+		{ ARES_ENOMEM, RESOLVER_OTHER_FAILURE, "out of memory" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(row); i++)
 		if (row[i].status == status)
-			return row[i].why;
-	return ares_strerror(status);
+			return row[i];
+	return (struct cause){ status, RESOLVER_OTHER_FAILURE, ares_strerror(status) };
 }
 
 /* Queries. */
@@ -285,6 +333,7 @@ static void query_free(struct resolver_query *q)
 	timer_disarm(&q->r->loop->timers, &q->due);
 	list_del(&q->link);
 	list_del(&q->waiting);
+	free(q->found);
 	free(q->addrs);
 	free(q);
 }
@@ -300,12 +349,18 @@ static void on_query_due(struct timer *t)
 	query_enqueue(container_of(t, struct resolver_query, due));
 }
 
-/* The lookup's outcome is known; the next one is due in `delay_ms`. */
-static void query_settle(struct resolver_query *q, uint64_t delay_ms)
+/* The name has had an outcome, good or bad. */
+static void query_settle(struct resolver_query *q)
 {
 	if (!q->settled)
 		q->r->pending--;
 	q->settled = true;
+}
+
+/* The lookup is over; the next one is due in `delay_ms`. */
+static void query_sleep(struct resolver_query *q, uint64_t delay_ms)
+{
+	query_settle(q);
 	loop_arm_in(q->r->loop, &q->due, delay_ms * NSEC_PER_MSEC);
 }
 
@@ -322,40 +377,151 @@ static uint64_t retry_delay_ms(struct resolver *r, unsigned int failures)
 	return delay - spread + rng_below(&r->rng, (uint32_t)(2 * spread + 1));
 }
 
-static void query_failed(struct resolver_query *q, const char *why)
+/* All of it, or a family's part: then what the other one's part brought holds for q->ttl_ms. */
+static void query_failed(struct resolver_query *q, int family, int status)
 {
 	struct resolver_name *name = q->name;
-	unsigned int failures = ++q->failures;
+	struct cause cause = cause_of(status);
+	struct resolver_failure f = {
+		.in_a_row = q->failure.in_a_row + 1,
+		.family = family,
+		.is_news = !q->failure.in_a_row || family != q->failure.family,
+		.why = cause.why,
+	};
+	uint64_t delay_ms = retry_delay_ms(q->r, f.in_a_row);
 
-	query_settle(q, retry_delay_ms(q->r, failures));
+	q->r->lookups[family == AF_UNSPEC ? cause.outcome : RESOLVER_HALF_FAILED]++;
+	q->failure = f;
+	query_sleep(q, family == AF_UNSPEC ? delay_ms : MIN(delay_ms, q->ttl_ms));
 	if (name->on_failure)
-		name->on_failure(name, why, failures);
+		name->on_failure(name, &f);
+}
+
+/* Adds those of this family that are in use, as far as there is room: they push nothing out. */
+static void set_keep(struct addr_set *set, const struct resolver_query *q, int family)
+{
+	for (size_t i = 0; i < q->n_addrs && set->n < RESOLVER_ADDRS_MAX; i++)
+		if (q->addrs[i].sa.sa_family == family)
+			set_insert(set, &q->addrs[i]);
+}
+
+/* True: it is another set than before, and the caller has to call on_change(). */
+static bool query_take(struct resolver_query *q, const struct addr_set *set)
+{
+	if (set_equals(set, q->addrs, q->n_addrs))
+		return false;
+	q->addrs = xreallocarray(q->addrs, set->n, sizeof(*q->addrs));
+	memcpy(q->addrs, set->addrs, set->n * sizeof(*q->addrs));
+	q->n_addrs = set->n;
+	return true;
 }
 
 /*
- * The caller gets the set on the stack: q->addrs go with q, should it be unwatched within
- * on_change().
+ * All of it. The caller gets the set on the stack: q->addrs go with q, should it be unwatched
+ * within on_change().
  */
 static void query_answered(struct resolver_query *q, const struct addr_set *set, uint64_t ttl_ms)
 {
 	struct resolver_name *name = q->name;
-	bool changed = !set_equals(set, q->addrs, q->n_addrs);
+	unsigned int failures = q->failure.in_a_row;
+	bool changed = query_take(q, set);
 
-	if (changed) {
-		struct addr *addrs = reallocarray(q->addrs, set->n, sizeof(*addrs));
-
-		if (!addrs) {
-			query_failed(q, why_phrase(ARES_ENOMEM));
-			return;
-		}
-		memcpy(addrs, set->addrs, set->n * sizeof(*addrs));
-		q->addrs = addrs;
-		q->n_addrs = set->n;
-	}
-	q->failures = 0;
-	query_settle(q, MIN(MAX(ttl_ms, RESOLVER_TTL_MIN_MS), RESOLVER_TTL_MAX_MS));
+	q->r->lookups[RESOLVER_ANSWERED]++;
+	q->failure = (struct resolver_failure){ 0 };
+	query_sleep(q, ttl_ms);
 	if (changed)
 		name->on_change(name, set->addrs, set->n);
+	else if (failures && name->on_recovery)
+		name->on_recovery(name, failures);
+}
+
+static void family_answered(struct resolver_query *q, int family, bool lacks)
+{
+	q->answered_ns[family_index(family)] = clock_ns();
+	q->lacks[family_index(family)] = lacks;
+}
+
+static uint64_t clamped_ttl_ms(int ttl)
+{
+	uint64_t ms = (uint64_t)MAX(ttl, 0) * 1000;
+
+	return MIN(MAX(ms, RESOLVER_TTL_MIN_MS), RESOLVER_TTL_MAX_MS);
+}
+
+/* The set is of one family: is the other one to be asked for, or known not to be there? */
+static void half_answered(struct resolver_query *q, struct addr_set *set, const char *found)
+{
+	struct resolver_name *name = q->name;
+	int family = set->addrs[0].sa.sa_family, other = other_family(family);
+
+	family_answered(q, family, false);
+	if (q->lacks[family_index(other)]) {
+		query_answered(q, set, q->ttl_ms);
+		return;
+	}
+	q->family = other;
+	q->found = xcalloc(1, strlen(found) + sizeof("."));
+	stpcpy(stpcpy(q->found, found), "."); /* the dot ends it: no domain is tried */
+	query_enqueue(q);
+	query_settle(q);
+	set_keep(set, q, other);
+	if (query_take(q, set))
+		name->on_change(name, set->addrs, set->n);
+}
+
+/* The first part. */
+static void on_both(struct resolver_query *q, int status, const struct ares_addrinfo *ai)
+{
+	struct addr_set set = { .n = 0 };
+	bool from_hosts;
+	int ttl = 0;
+
+	if (status == ARES_SUCCESS)
+		set_read(&set, ai, &ttl);
+	if (!set.n) {
+		query_failed(q, AF_UNSPEC, status == ARES_SUCCESS ? ARES_ENODATA : status);
+		return;
+	}
+	from_hosts = q->r->starting && ttl == 0;
+	q->ttl_ms = from_hosts ? RESOLVER_TTL_HOSTS_MS : clamped_ttl_ms(ttl);
+	if (!from_hosts &&
+	    (!has_family(set.addrs, set.n, AF_INET) || !has_family(set.addrs, set.n, AF_INET6))) {
+		half_answered(q, &set, ai->name ? ai->name : q->name->host);
+		return;
+	}
+	/* The file has all that there is of a name, but says nothing about what DNS has. */
+	family_answered(q, AF_INET, false);
+	family_answered(q, AF_INET6, false);
+	query_answered(q, &set, q->ttl_ms);
+}
+
+/* The second part: the other family has been answered, and holds for q->ttl_ms. */
+static void on_one(struct resolver_query *q, int status, const struct ares_addrinfo *ai)
+{
+	int family = q->family, ttl = 0;
+	struct addr_set set = { .n = 0 };
+
+	q->family = AF_UNSPEC;
+	free(q->found);
+	q->found = NULL;
+	if (status == ARES_SUCCESS)
+		set_read(&set, ai, &ttl);
+	/*
+	 * That there is no such name can't be, since the other family has it. Servers that do not
+	 * know of a family at all are known to say so (RFC 4074, 4.2), but it may be that the name
+	 * was removed just now: what is in use is not given up for that.
+	 */
+	if (status == ARES_ENOTFOUND && !has_family(q->addrs, q->n_addrs, family))
+		status = ARES_ENODATA;
+	if (status != ARES_SUCCESS && status != ARES_ENODATA) {
+		query_failed(q, family, status);
+		return;
+	}
+	family_answered(q, family, !set.n);
+	if (set.n)
+		q->ttl_ms = MIN(q->ttl_ms, clamped_ttl_ms(ttl));
+	set_keep(&set, q, other_family(family));
+	query_answered(q, &set, q->ttl_ms);
 }
 
 /* May come from within ares_getaddrinfo(), ares_process_fd() and ares_destroy(). */
@@ -363,15 +529,8 @@ static void on_lookup_done(void *arg, int status, int timeouts, struct ares_addr
 {
 	struct resolver_query *q = arg;
 	struct resolver *r = q->r;
-	struct addr_set set = { .n = 0 };
-	int ttl = 0;
 
 	(void)timeouts;
-	if (ai) {
-		set_read(&set, ai, &ttl);
-		ares_freeaddrinfo(ai);
-	}
-
 	q->under_way = false;
 	r->under_way--;
 	if (!list_empty(&r->waiting))
@@ -379,12 +538,12 @@ static void on_lookup_done(void *arg, int status, int timeouts, struct ares_addr
 
 	if (!q->name)
 		query_free(q);
-	else if (status != ARES_SUCCESS || set.n == 0)
-		query_failed(q, why_phrase(status));
-	else if (r->starting && ttl == 0)
-		query_answered(q, &set, RESOLVER_TTL_HOSTS_MS);
+	else if (q->family == AF_UNSPEC)
+		on_both(q, status, ai);
 	else
-		query_answered(q, &set, (uint64_t)MAX(ttl, 0) * 1000);
+		on_one(q, status, ai);
+	if (ai)
+		ares_freeaddrinfo(ai);
 }
 
 static void lookup_start(struct resolver *r, struct resolver_query *q)
@@ -392,13 +551,14 @@ static void lookup_start(struct resolver *r, struct resolver_query *q)
 	/*
 	 * c-ares's own order would cost a connect(2) an address, and here they are sorted anyway.
 	 */
-	struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC, .ai_flags = ARES_AI_NOSORT };
+	struct ares_addrinfo_hints hints = { .ai_family = q->family, .ai_flags = ARES_AI_NOSORT };
 
 	list_del(&q->waiting);
 	q->under_way = true;
 	r->under_way++;
 	r->starting = true;
-	ares_getaddrinfo(r->channel, q->name->host, NULL, &hints, on_lookup_done, q);
+	ares_getaddrinfo(r->channel, q->found ? q->found : q->name->host, NULL, &hints,
+			 on_lookup_done, q);
 	r->starting = false;
 }
 
@@ -512,6 +672,34 @@ size_t resolver_addrs(const struct resolver_name *name, const struct addr **addr
 
 	*addrs = q ? q->addrs : NULL;
 	return q ? q->n_addrs : 0;
+}
+
+const char *resolver_family_name(int family)
+{
+	return family == AF_INET ? "IPv4" : family == AF_INET6 ? "IPv6" : "";
+}
+
+struct resolver_failure resolver_failure(const struct resolver_name *name)
+{
+	return name->query ? name->query->failure : (struct resolver_failure){ 0 };
+}
+
+uint64_t resolver_answered_ns(const struct resolver_name *name)
+{
+	const struct resolver_query *q = name->query;
+	uint64_t oldest = 0;
+
+	for (size_t i = 0; q && i < q->n_addrs; i++) {
+		uint64_t at = q->answered_ns[family_index(q->addrs[i].sa.sa_family)];
+
+		oldest = oldest ? MIN(oldest, at) : at;
+	}
+	return oldest;
+}
+
+const uint64_t *resolver_lookups(const struct resolver *r)
+{
+	return r->lookups;
 }
 
 size_t resolver_pending(const struct resolver *r)

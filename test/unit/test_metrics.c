@@ -225,6 +225,9 @@ static void what_is_counted_is_told(void **state)
 	has_line(text, "shunt_build_info{version=\"1.2.3\"} 1");
 	has_line(text, "shunt_ready 0");
 	has_line(text, "shunt_worker_connections{worker=\"1\"} 0");
+	has_line(text, "shunt_dns_lookups_total{outcome=\"answered\"} 0");
+	has_line(text, "shunt_dns_lookups_total{outcome=\"half_failed\"} 0");
+	has_line(text, "shunt_dns_names_failing 0");
 	has_line(text, "shunt_connections_accepted_total{app=\"a \\\"b\\\" \\\\\"} 12");
 	has_line(text, "shunt_connections_limit{app=\"a \\\"b\\\" \\\\\"} 7");
 	has_line(text, "shunt_connections_closed_total{app=\"plain\",reason=\"no_backend\"} 3");

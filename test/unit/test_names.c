@@ -126,6 +126,58 @@ static void what_was_wanted_and_not_used_is_forgotten(void **state)
 	app_list_free(&running);
 }
 
+/* Whatever becomes of "x.invalid" here, it is no answer; and a file with one family is a whole one.
+ */
+static void what_comes_of_lookups_is_counted_and_told(void **state)
+{
+	struct app_list apps = apps_of("'localhost:1','x.invalid:2','127.0.0.1:3','LocalHost:4'");
+	struct backend **b = apps.list[0]->backends;
+	struct names_figures f;
+	struct name_state s;
+	uint64_t failed = 0;
+
+	(void)state;
+	assert_int_equal(names_want(names, &apps), 0);
+	names_use(names, &apps);
+	f = names_figures(names);
+	assert_int_equal(f.names, 2);
+	assert_int_equal(f.failing, 0);
+	resolve();
+	f = names_figures(names);
+	for (size_t i = RESOLVER_ANSWERED + 1; i < N_RESOLVER_OUTCOMES; i++)
+		failed += f.lookups[i];
+	assert_true(f.lookups[RESOLVER_ANSWERED] >= 1);
+	assert_int_equal(f.lookups[RESOLVER_HALF_FAILED], 0);
+	assert_true(failed >= 1);
+	assert_int_equal(f.failing, 1);
+
+	assert_true(names_state(names, b[0], &s));
+	assert_int_equal(s.failure.in_a_row, 0);
+	assert_true(s.answered_ns && s.answered_ns <= clock_ns());
+	assert_true(names_state(names, b[1], &s));
+	assert_true(s.failure.in_a_row >= 1);
+	assert_int_equal(s.failure.family, AF_UNSPEC);
+	assert_non_null(s.failure.why);
+	assert_int_equal(s.answered_ns, 0);
+	assert_false(names_state(names, b[2], &s));
+	assert_true(names_state(names, b[3], &s));
+	assert_int_equal(s.failure.in_a_row, 0);
+	app_list_free(&apps);
+}
+
+static void without_names_there_is_nothing_to_tell(void **state)
+{
+	struct app_list apps = apps_of("'localhost:1'");
+	struct name_state s;
+
+	(void)state;
+	assert_int_equal(names_figures(NULL).names, 0);
+	assert_int_equal(names_figures(names).lookups[RESOLVER_ANSWERED], 0);
+	assert_false(names_state(NULL, apps.list[0]->backends[0], &s));
+	assert_false(names_state(names, apps.list[0]->backends[0], &s));
+	app_list_free(&apps);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -133,6 +185,8 @@ int main(void)
 		TEST(what_was_wanted_is_known_when_it_is_used),
 		TEST(a_name_that_stays_is_not_looked_up_again),
 		TEST(what_was_wanted_and_not_used_is_forgotten),
+		TEST(what_comes_of_lookups_is_counted_and_told),
+		TEST(without_names_there_is_nothing_to_tell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

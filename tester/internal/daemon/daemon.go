@@ -45,6 +45,9 @@ type Record struct {
 	Reason     string  `json:"reason"`
 	Adopted    string  `json:"adopted"`
 	By         string  `json:"by"`
+
+	Level   string `json:"level"`
+	Message string `json:"message"` // of "log"
 }
 
 // Daemon is a running daemon, or one that has exited.
@@ -52,10 +55,11 @@ type Daemon struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 
-	mu      sync.Mutex
-	records []Record // of all events but "log"
-	tail    []string
-	alarm   string // a sanitizer's first line
+	mu       sync.Mutex
+	records  []Record // of all events but "log"
+	warnings []string // of those
+	tail     []string
+	alarm    string // a sanitizer's first line
 }
 
 // Start starts the command and reads its log until it exits. Terminal signals stay with the tester.
@@ -88,6 +92,9 @@ func (d *Daemon) line(text string) {
 	if isRecord && r.Event != "log" {
 		d.records = append(d.records, r)
 	}
+	if isRecord && r.Event == "log" && r.Level == "warning" {
+		d.warnings = append(d.warnings, r.Message)
+	}
 	for _, sign := range alarms {
 		if d.alarm == "" && strings.Contains(text, sign) {
 			d.alarm = text
@@ -114,6 +121,18 @@ func (d *Daemon) Records(keep func(*Record) bool) []Record {
 // Count is the number of events of this name.
 func (d *Daemon) Count(event string) int {
 	return len(d.Records(func(r *Record) bool { return r.Event == event }))
+}
+
+// Warnings is the number of warnings with this text in them.
+func (d *Daemon) Warnings(text string) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range d.warnings {
+		if strings.Contains(w, text) {
+			n++
+		}
+	}
+	return n
 }
 
 // Tail is the last lines of the log.

@@ -2,7 +2,7 @@
 
 // Package dns is a name server just large enough to be asked by a resolver: it answers A and AAAA
 // for the names that it was told, with a TTL of one second, and that no other name exists (RFC
-// 1035, section 4).
+// 1035, section 4). It can be told to fail, too.
 package dns
 
 import (
@@ -22,8 +22,23 @@ const (
 	headerSize      = 12
 
 	flagsAnswer   = 0x8180 // response, recursion desired and available
+	flagsServFail = flagsAnswer | 2
 	flagsNXDomain = flagsAnswer | 3
 )
+
+// Way is how queries are answered.
+type Way int
+
+const (
+	Truly    Way = iota // with the name's addresses; with none, if it has none of this type
+	NoData              // that the name has none of this type
+	NXDomain            // that there is no such name
+	ServFail            // that the server is not able to
+	Silence             // not at all
+)
+
+// Families are those that queries are for.
+var Families = []int{4, 6}
 
 // Server is a running responder.
 type Server struct {
@@ -31,7 +46,14 @@ type Server struct {
 
 	mu      sync.Mutex
 	answers map[string][]net.IP
+	ways    map[asked]Way
 	delay   time.Duration
+}
+
+// asked is what a query is about.
+type asked struct {
+	name  string
+	qtype uint16
 }
 
 // Serve answers at addr in the namespace until Close.
@@ -40,7 +62,7 @@ func Serve(ns *lab.NS, addr string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{conn: conn, answers: make(map[string][]net.IP)}
+	s := &Server{conn: conn, answers: make(map[string][]net.IP), ways: make(map[asked]Way)}
 	go func() {
 		query := make([]byte, 1500)
 		for {
@@ -69,6 +91,19 @@ func (s *Server) Set(name string, addrs ...string) {
 	s.answers[strings.ToLower(name)] = ips
 }
 
+// Answer has queries for a name's addresses of these families be answered in some way from now on.
+func (s *Server) Answer(way Way, name string, families ...int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, family := range families {
+		qtype := uint16(typeA)
+		if family == 6 {
+			qtype = typeAAAA
+		}
+		s.ways[asked{strings.ToLower(name), qtype}] = way
+	}
+}
+
 // Delay has every answer wait from now on.
 func (s *Server) Delay(d time.Duration) {
 	s.mu.Lock()
@@ -93,14 +128,27 @@ func (s *Server) reply(query []byte) []byte {
 	qtype := binary.BigEndian.Uint16(query[end-4:])
 	s.mu.Lock()
 	ips, known := s.answers[name]
+	way := s.ways[asked{name, qtype}]
 	s.mu.Unlock()
+	if !known {
+		way = NXDomain
+	}
+	flags := uint16(flagsAnswer)
+	switch way {
+	case Silence:
+		return nil
+	case NXDomain:
+		flags = flagsNXDomain
+	case ServFail:
+		flags = flagsServFail
+	}
+	if way != Truly {
+		ips = nil
+	}
 
 	reply := make([]byte, headerSize)
 	copy(reply, query[:2]) // the query's id
-	binary.BigEndian.PutUint16(reply[2:], flagsAnswer)
-	if !known {
-		binary.BigEndian.PutUint16(reply[2:], flagsNXDomain)
-	}
+	binary.BigEndian.PutUint16(reply[2:], flags)
 	binary.BigEndian.PutUint16(reply[4:], 1) // one question, repeated
 	reply = append(reply, query[headerSize:end]...)
 	count := uint16(0)

@@ -43,8 +43,9 @@ type told struct {
 	To        string         `json:"to"`
 	Adopted   int            `json:"wire_adopted"`
 	Addresses []struct {
-		State string `json:"state"`
-		Check string `json:"check"`
+		Address string `json:"address"`
+		State   string `json:"state"`
+		Check   string `json:"check"`
 	} `json:"addresses"`
 	Engines []struct {
 		Name      string `json:"engine"`
@@ -55,6 +56,13 @@ type told struct {
 		ICMP      int64 `json:"icmp_forwarded"`
 	} `json:"wire_packets"`
 	Bypass map[string]int64 `json:"bypass"`
+
+	Lookups      map[string]int `json:"dns_lookups"`
+	FailingNames int            `json:"dns_names_failing"`
+	DNSFailures  int            `json:"dns_failures"`
+	DNSFailing   string         `json:"dns_failing"`
+	DNSAgeMS     int64          `json:"dns_age_ms"`
+
 	Parked struct {
 		Bytes int64 `json:"bytes"`
 	} `json:"wire_parked"`
