@@ -28,12 +28,13 @@ class Report:
         self.rows = [row for row in ROWS if self.samples.get(row.name)]
 
     def by_contender(self, title, note, kinds, names, cell, rows=None):
-        """A table with a line for each row, and a column for each of the contenders that were there."""
+        """A table with a line for each row, and a column for each of the contenders that were there.
+        A row of which nothing was measured (by these contenders, or in this way) is left out."""
         rows = [row for row in rows or self.rows if row.kind in kinds]
         names = [name for name in names if any(name in self.samples[row.name] for row in rows)]
         lines = [[row.name] + [cell(self.samples[row.name], name) if name in self.samples[row.name] else "-"
                                for name in names] for row in rows]
-        return table(title, note, ["", *names], lines)
+        return table(title, note, ["", *names], [line for line in lines if any(map(is_known, line[1:]))])
 
     def head(self):
         a = self.about
@@ -139,6 +140,10 @@ def machine_line(about):
     rounds = f"{about['rounds']} round{'s' * (about['rounds'] > 1)}"
     return (f"{about['cpu']}, Linux {about['kernel']}; shunt {about['shunt']}, HAProxy {about['haproxy']}, "
             f"nginx {about['nginx']}, {about['workers']} workers each; {rounds}; {about['date']}")
+
+
+def is_known(cell):
+    return cell.strip("- /") != ""
 
 
 def rate_cell(of_row, name):

@@ -136,6 +136,41 @@ static void a_stopped_reader_is_bounded(void **state)
 	bench_close(&b);
 }
 
+/* Of an outlet that has no room for more; the relay's loop stands still, so that nothing but the
+ * local end writes to it. */
+static void a_full_outlet_takes_nothing(void **state)
+{
+	const struct variant *v = *state;
+	int room = 64 * KIB;
+	socklen_t len = sizeof(room);
+	uint64_t before;
+	struct bench b;
+	int outlet;
+
+	SKIP_IF_REASON();
+	half_open(&b, v);
+	outlet = b.trial.relay.side[!v->local].watch.fd;
+	assert_int_equal(setsockopt(outlet, SOL_SOCKET, SO_SNDBUF, &room, len), 0);
+	assert_int_equal(getsockopt(outlet, SOL_SOCKET, SO_SNDBUF, &room, &len), 0);
+	assert_true((uint32_t)room <= CHUNK_MAX);
+	/* It is charged for more than its bytes, and would have to wait in its middle. */
+	expect_through(&b, v->local, (size_t)room, BYPASS_FULL);
+	receive_rest(&b, !v->local);
+	/* The kernel passes the next one without asking. */
+	outer_send(&b, v->local, SMALL);
+	receive_rest(&b, !v->local);
+	expect_around(&b, v->local, SMALL);
+	/* The reader has stopped. */
+	do {
+		before = record(&b, v->local)->bytes;
+		assert_int_equal(outer_send(&b, v->local, SMALL), SMALL);
+	} while (record(&b, v->local)->bytes > before);
+	assert_int_equal(record(&b, v->local)->mode, BYPASS_FULL);
+	assert_true(record(&b, v->local)->unread_max < (uint32_t)room);
+	receive_rest(&b, !v->local);
+	bench_close(&b);
+}
+
 static void ends_come_after_the_last_byte(void **state)
 {
 	const struct variant *v = *state;
@@ -269,6 +304,7 @@ int main(void)
 		FOR_EACH_HALF(bytes_in_the_proxy_are_not_overtaken),
 		FOR_EACH_HALF(bytes_in_a_buffer_are_not_overtaken),
 		FOR_EACH_HALF(a_stopped_reader_is_bounded),
+		FOR_EACH_HALF(a_full_outlet_takes_nothing),
 		FOR_EACH_HALF(ends_come_after_the_last_byte),
 		FOR_EACH_HALF(a_reset_is_seen),
 		FOR_EACH_HALF(blocking_recv_waits_after_shutdown),

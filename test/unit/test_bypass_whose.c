@@ -17,6 +17,7 @@
 #include "net.h"
 
 #define FLOW 3
+#define NO_FAST_OPEN 77 /* an exit status */
 
 /* The four sockets of a flow; -1: not yet. */
 struct four {
@@ -354,6 +355,99 @@ static void a_dead_process_leaves_nothing_attached(void **state)
 	close(ready[1]);
 }
 
+/* Of sockets that are made in the cgroup no packet leaves that is longer than `most`. 0: so it is. */
+static int drop_longer(const char *cgroup, int most)
+{
+	const struct bpf_insn program[] = {
+		{ .code = BPF_LDX | BPF_MEM | BPF_W,
+		  .dst_reg = BPF_REG_2,
+		  .src_reg = BPF_REG_1,
+		  .off = offsetof(struct __sk_buff, len) },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_JGT | BPF_K, .dst_reg = BPF_REG_2, .off = 1, .imm = most },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr load = { 0 }, attach = { 0 };
+
+	load.prog_type = BPF_PROG_TYPE_CGROUP_SKB;
+	load.expected_attach_type = BPF_CGROUP_INET_EGRESS;
+	load.insns = (uintptr_t)program;
+	load.insn_cnt = ARRAY_SIZE(program);
+	load.license = (uintptr_t) "GPL";
+	attach.target_fd = (uint32_t)open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	attach.attach_bpf_fd = (uint32_t)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+	attach.attach_type = BPF_CGROUP_INET_EGRESS;
+	return (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach));
+}
+
+static int enter_cgroup(const char *cgroup)
+{
+	char path[1100];
+	FILE *f;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
+	f = fopen(path, "w");
+	if (!f)
+		return -1;
+	rc = fputs("0", f);
+	return fclose(f) || rc < 0 ? -1 : 0;
+}
+
+/* Exit status 0: so who begins so has been refused. */
+static int send_before_established(const struct bypass *b, const char *cgroup,
+				   const struct addr *proxy)
+{
+	static const char bytes[1000];
+	uint64_t n[N_BYPASS_COUNTERS];
+	int fd, one = 1;
+
+	if (enter_cgroup(cgroup) || drop_longer(cgroup, 500))
+		return 1;
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one)) ||
+	    sendto(fd, bytes, sizeof(bytes), MSG_FASTOPEN, &proxy->sa, addr_len(proxy)) < 0)
+		return NO_FAST_OPEN;
+	if (bypass_ends(b) != 1 || bypass_counters(b, n))
+		return 2;
+	return n[BYPASS_ENDS_REFUSED] == 1 ? 0 : 3;
+}
+
+/*
+ * By TCP Fast Open a client gives its first bytes to TCP before there is a connection. If they did
+ * not go with the SYN, they are on their way still when it is there, and nobody has counted them.
+ */
+static void who_sends_before_it_is_established_is_refused(void **state)
+{
+	struct addr backend, proxy;
+	socklen_t len = sizeof(proxy);
+	char cgroup[1024];
+	struct four f;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	SKIP_IF_REASON();
+	if (!make_cgroup(cgroup))
+		skip();
+	four_open(&f, AF_INET, &backend);
+	assert_int_equal(getsockname(f.listener[0], &proxy.sa, &len), 0);
+	pid = fork();
+	if (!pid)
+		_exit(send_before_established(f.bypass, cgroup, &proxy));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	four_close(&f);
+	UNTIL(!rmdir(cgroup))
+		usleep(1000);
+	assert_int_equal(access(cgroup, F_OK), -1);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_FAST_OPEN) {
+		print_message("skipped: clients have no TCP Fast Open here\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
 static void the_hierarchy_is_found(void **state)
 {
 	char path[64];
@@ -400,6 +494,7 @@ int main(void)
 		cmocka_unit_test(strangers_are_left_alone),
 		cmocka_unit_test(the_same_port_elsewhere_is_another),
 		cmocka_unit_test(a_dead_process_leaves_nothing_attached),
+		cmocka_unit_test(who_sends_before_it_is_established_is_refused),
 		cmocka_unit_test(the_hierarchy_is_found),
 		cmocka_unit_test(a_cgroup_must_be_one),
 	};

@@ -317,6 +317,86 @@ static void the_numbers_are_the_sockets(void **state)
 	close_pair(&p);
 }
 
+/* The unit of timestamps: a millisecond. */
+static uint32_t tick(void)
+{
+	return (uint32_t)(clock_ns() / NSEC_PER_MSEC);
+}
+
+/* What the socket adds to the time. TCP_TIMESTAMP has lost its lowest bit: so it is seen in every
+ * other tick. */
+static uint32_t clock_offset(int fd)
+{
+	uint32_t offset[2] = { 0 };
+	bool known[2] = { false };
+
+	UNTIL(known[0] && known[1]) {
+		uint32_t now = tick(), ahead = (uint32_t)get(fd, TCP_TIMESTAMP) - now;
+
+		if (now == tick()) {
+			offset[now & 1] = ahead;
+			known[now & 1] = true;
+		}
+	}
+	assert_true(known[0] && known[1]);
+	return (int32_t)(offset[0] - offset[1]) > 0 ? offset[0] : offset[1];
+}
+
+/* The peer sends its first byte, so that the proxy's socket has the timestamp of that. False: not
+ * within a tick. */
+static bool speak(const struct connection *c, uint32_t *ts_recent)
+{
+	uint32_t offset = clock_offset(c->peer), now = tick();
+	char byte;
+
+	*ts_recent = now + offset;
+	assert_int_equal(send(c->peer, "x", 1, 0), 1);
+	if (now != tick())
+		return false;
+	assert_int_equal(recv(c->proxy, &byte, 1, MSG_WAITALL), 1);
+	return true;
+}
+
+/* False: it has not come to know what the time was. */
+static bool join_within_a_tick(struct pair *p)
+{
+	uint32_t ts_recent[2], offset[2], now;
+
+	for (int i = 0; i < 2; i++) {
+		offset[i] = clock_offset(p->side[i].proxy);
+		if (!speak(&p->side[i], &ts_recent[i]))
+			return false;
+	}
+	now = tick();
+	assert_int_equal(join(p), WIRE_JOINED);
+	if (now != tick())
+		return false;
+	for (int i = 0; i < 2; i++) {
+		struct wire_leg leg;
+
+		assert_int_equal(bpf_map_lookup_elem(map_fd(p->b->bpf->maps.wire_flows),
+						     &p->side[i].leg, &leg),
+				 0);
+		assert_int_equal(leg.tsval_delta, now + 1 + offset[i ^ 1] - ts_recent[i]);
+	}
+	return true;
+}
+
+/* The next tick: in this one the socket may yet send. */
+static void clocks_are_rounded_up(void **state)
+{
+	bool is_known = false;
+
+	SKIP_IF_REASON();
+	UNTIL(is_known) {
+		struct pair p = open_pair(*state);
+
+		is_known = join_within_a_tick(&p);
+		close_pair(&p);
+	}
+	assert_true(is_known);
+}
+
 static void a_pair_is_joined_once(void **state)
 {
 	struct pair p;
@@ -349,6 +429,56 @@ static void what_holds_bytes_is_not_dry(void **state)
 		       info_of(p.side[side].proxy).tcpi_unacked ||
 		       info_of(p.side[side].proxy).tcpi_notsent_bytes)
 			;
+	}
+	assert_int_equal(join(&p), WIRE_JOINED);
+	close_pair(&p);
+}
+
+/* A segment that nobody has sent, as if the peer's. */
+static void inject(struct bench *b, const struct segment *s)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_addr.s_addr = s->t.daddr[3] };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+	bool is_ipv4 = is_v4(&s->t);
+	const void *to = is_ipv4 ? (const void *)&v4 : &v6;
+	int fd = socket(is_ipv4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+	size_t n;
+
+	assert_true(fd >= 0);
+	memcpy(&v6.sin6_addr, s->t.daddr, 16);
+	frame_make(&b->frame, s);
+	n = b->frame.n - ETH_BYTES;
+	assert_int_equal(
+		sendto(fd, frame_ip(&b->frame), n, 0, to, is_ipv4 ? sizeof(v4) : sizeof(v6)), n);
+	close(fd);
+}
+
+/* It is in the socket, and no number says so. */
+static void what_came_before_its_time_is_not_dry(void **state)
+{
+	struct pair p;
+	char bytes[2];
+
+	SKIP_IF_REASON();
+	p = open_pair(*state);
+	for (int side = 0; side < 2; side++) {
+		const struct connection *c = &p.side[side];
+		struct numbers n = exchange(c, 100);
+		struct segment second = { .t = c->leg,
+					  .seq = n.rcv + 1,
+					  .ack = n.snd,
+					  .flags = ACK,
+					  .window = 500,
+					  .payload = 1 };
+
+		inject(p.b, &second);
+		UNTIL(info_of(c->proxy).tcpi_rcv_ooopack)
+			sched_yield();
+		assert_int_equal(info_of(c->proxy).tcpi_rcv_ooopack, 1);
+		expect_refusal(&p, WIRE_NOT_DRY);
+		/* The first one, and the second again. */
+		assert_int_equal(send(c->peer, "xy", 2, 0), 2);
+		assert_int_equal(recv(c->proxy, bytes, 2, MSG_WAITALL), 2);
 	}
 	assert_int_equal(join(&p), WIRE_JOINED);
 	close_pair(&p);
@@ -647,8 +777,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_EVERY_FAMILY(the_numbers_are_the_sockets),
+		IN_EVERY_FAMILY(clocks_are_rounded_up),
 		IN_EVERY_FAMILY(a_pair_is_joined_once),
 		IN_EVERY_FAMILY(what_holds_bytes_is_not_dry),
+		IN_EVERY_FAMILY(what_came_before_its_time_is_not_dry),
 		IN_EVERY_FAMILY(a_leg_without_an_established_socket_is_refused),
 		cmocka_unit_test(legs_of_two_families_are_refused),
 		IN_EVERY_FAMILY(options_must_agree),
