@@ -165,8 +165,8 @@ static __always_inline bool add_end(struct bpf_sock_ops *ctx, __u64 cookie, __u6
 	struct bpf_sock *sk = ctx->sk;
 	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 
-	/* With TCP Fast Open there are bytes under way already. */
-	if (!tp || tp->write_seq != tp->snd_nxt || BPF_CORE_READ_BITFIELD_PROBED(tp, is_mptcp))
+	/* With TCP Fast Open there are bytes under way already, or about to be. */
+	if (!tp || tp->write_seq != tp->snd_una || BPF_CORE_READ_BITFIELD_PROBED(tp, is_mptcp))
 		return false;
 	e.sock = (__u64)tp;
 	e.sent0 = tp->write_seq;

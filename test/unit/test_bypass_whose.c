@@ -397,13 +397,13 @@ static int enter_cgroup(const char *cgroup)
 
 /* Exit status 0: so who begins so has been refused. */
 static int send_before_established(const struct bypass *b, const char *cgroup,
-				   const struct addr *proxy)
+				   const struct addr *proxy, bool drops)
 {
 	static const char bytes[1000];
 	uint64_t n[N_BYPASS_COUNTERS];
 	int fd, one = 1;
 
-	if (enter_cgroup(cgroup) || drop_longer(cgroup, 500))
+	if (enter_cgroup(cgroup) || (drops && drop_longer(cgroup, 500)))
 		return 1;
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &one, sizeof(one)) ||
@@ -415,11 +415,13 @@ static int send_before_established(const struct bypass *b, const char *cgroup,
 }
 
 /*
- * By TCP Fast Open a client gives its first bytes to TCP before there is a connection. If they did
- * not go with the SYN, they are on their way still when it is there, and nobody has counted them.
+ * By TCP Fast Open a client gives its first bytes to TCP before there is a connection. Whether they
+ * went with the SYN or that was dropped: they are on their way still when it is there, and nobody
+ * has counted them.
  */
 static void who_sends_before_it_is_established_is_refused(void **state)
 {
+	const bool *drops = *state;
 	struct addr backend, proxy;
 	socklen_t len = sizeof(proxy);
 	char cgroup[1024];
@@ -427,7 +429,6 @@ static void who_sends_before_it_is_established_is_refused(void **state)
 	int status;
 	pid_t pid;
 
-	(void)state;
 	SKIP_IF_REASON();
 	if (!make_cgroup(cgroup))
 		skip();
@@ -435,7 +436,7 @@ static void who_sends_before_it_is_established_is_refused(void **state)
 	assert_int_equal(getsockname(f.listener[0], &proxy.sa, &len), 0);
 	pid = fork();
 	if (!pid)
-		_exit(send_before_established(f.bypass, cgroup, &proxy));
+		_exit(send_before_established(f.bypass, cgroup, &proxy, *drops));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	four_close(&f);
 	UNTIL(!rmdir(cgroup))
@@ -485,6 +486,7 @@ static void a_cgroup_must_be_one(void **state)
 
 int main(void)
 {
+	static bool with_syn = false, after_syn = true;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(families_may_differ),
 		cmocka_unit_test(the_backend_may_be_known_last),
@@ -494,7 +496,9 @@ int main(void)
 		cmocka_unit_test(strangers_are_left_alone),
 		cmocka_unit_test(the_same_port_elsewhere_is_another),
 		cmocka_unit_test(a_dead_process_leaves_nothing_attached),
-		cmocka_unit_test(who_sends_before_it_is_established_is_refused),
+		cmocka_unit_test_prestate(who_sends_before_it_is_established_is_refused, &with_syn),
+		cmocka_unit_test_prestate(who_sends_before_it_is_established_is_refused,
+					  &after_syn),
 		cmocka_unit_test(the_hierarchy_is_found),
 		cmocka_unit_test(a_cgroup_must_be_one),
 	};
