@@ -164,6 +164,7 @@ enum wire_refusal {
 	WIRE_ECN,        /* likewise; or a leg has agreed on accurate ECN, which counts by leg */
 	WIRE_MSS,        /* a peer takes only smaller segments than the other one was told */
 	WIRE_NO_ROUTE,   /* a socket has no cached route to send by */
+	WIRE_MTU,        /* a peer was told segments that the way to the other one does not take */
 	WIRE_NOT_SEEN, /* a leg is not held, or its packets come in by a device without the program */
 	WIRE_NOT_DRY,    /* a socket holds bytes, or some are not acknowledged: ask again */
 	WIRE_TABLE_FULL, /* the map of legs; or one of these is in it still */
@@ -187,6 +188,7 @@ struct wire_request {
 	__u32 mss_told[2];    /* what the proxy has announced on the leg */
 	__u32 mss_offered[2]; /* what the peer has announced, or an upper bound of what it takes */
 	__u32 options[2];     /* TCPI_OPT_* of the legs */
+	__u32 mtu[2];         /* of the ways to the peers, as far as this host knows them */
 	__u32 reserved;
 };
 
@@ -218,7 +220,7 @@ _Static_assert(sizeof(struct wire_direction) == 128, "two cache lines");
 _Static_assert(offsetof(struct wire_direction, ring) == 64, "userspace's own cache line");
 _Static_assert(sizeof(struct wire_flow) == 264, "no hidden padding");
 _Static_assert(sizeof(struct wire_event) == 16, "no hidden padding");
-_Static_assert(sizeof(struct wire_request) == 136, "no hidden padding");
+_Static_assert(sizeof(struct wire_request) == 144, "no hidden padding");
 #endif
 
 #endif
