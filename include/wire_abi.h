@@ -125,7 +125,8 @@ struct wire_direction {
 	__u32 generation; /* of the slot's use */
 	__u32 killed;     /* 1: answer each packet with a RST, forward none but RSTs of userspace */
 	__u32 ifindex;    /* the device by which its packets leave */
-	__u32 reserved_too[12];
+	__u32 mtu;        /* of their route; 0: that of the device */
+	__u32 reserved_too[11];
 };
 
 /*
@@ -200,6 +201,7 @@ enum wire_counter {
 	WIRE_PARK_FAILED,       /* the parking device did not take it: to the stack, whole */
 	WIRE_UNPARKED_TO_STACK, /* came back from the parking device, its leg is not joined */
 	WIRE_RST_ANSWERED,      /* packet of a killed flow, answered with a RST */
+	WIRE_TOO_BIG_ANSWERED,  /* for the way on: its sender is told by ICMP to make it smaller */
 	WIRE_TO_STACK_FRAGMENT, /* of an IP packet; whose it is, is not known */
 	WIRE_TO_STACK_OPTIONS,  /* IP options or IPv6 extension headers before TCP */
 	WIRE_TO_STACK_REUSED,   /* SYN or SYN-ACK on a leg that has ended: its entry went */
