@@ -56,10 +56,10 @@ static __always_inline __u32 direction_mtu(struct __sk_buff *skb, const struct w
 }
 
 /*
- * A checksum for the quoted TCP header, which is all that follows the addresses there. If the packet
- * is PARTIAL the device will yet write the sum of that, and of what stands here, into this very
- * place: half of what is lacking, so that what it writes is what stands here. It is a number that
- * nobody looks at; but the checksum of the ICMP message covers it.
+ * A checksum for the quoted TCP header, which is all that follows the addresses there. If the
+ * packet is PARTIAL the device will yet write the sum of that, and of what stands here, into this
+ * very place: half of what is lacking, so that what it writes is what stands here. It is a number
+ * that nobody looks at; but the checksum of the ICMP message covers it.
  */
 static __always_inline __sum16 quoted_check(const struct tcp_header *tcp)
 {
@@ -110,8 +110,8 @@ __noinline int wire_too_big_v4(struct __sk_buff *skb, const struct packet *p, __
 	m.quoted_ip = p->h.v4;
 	m.tcp = p->h.tcp;
 	m.tcp.check = quoted_check(&m.tcp);
-	m.icmp.check = csum_fold(
-		bpf_csum_diff(NULL, 0, (__be32 *)&m.icmp, sizeof(m) - sizeof(m.ip), 0));
+	m.icmp.check =
+		csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&m.icmp, sizeof(m) - sizeof(m.ip), 0));
 	return answer(skb, p, &m, sizeof(m), ifindex);
 }
 
