@@ -64,25 +64,25 @@ static __always_inline bool is_for_this_host(struct __sk_buff *skb, const struct
 	return answer == BPF_FIB_LKUP_RET_NOT_FWDED || answer == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-static __always_inline struct bpf_sock *receiver(struct __sk_buff *skb, const struct wire_tuple *t,
-						 bool is_ipv6)
+/*
+ * Does this SYN begin a connection? One on a connection that is there already (whoever sends it,
+ * perhaps blindly) is nothing to the stack but a reason to answer, and must not have its payload
+ * held.
+ */
+static __always_inline bool begins_connection(struct __sk_buff *skb, const struct packet *p)
 {
-	struct bpf_sock_tuple at = {};
+	struct bpf_sock *sk = receiver(skb, &p->tuple, p->is_ipv6);
+	__u32 state;
 
-	if (is_ipv6) {
-		__builtin_memcpy(at.ipv6.saddr, t->saddr, sizeof(at.ipv6.saddr));
-		__builtin_memcpy(at.ipv6.daddr, t->daddr, sizeof(at.ipv6.daddr));
-		at.ipv6.sport = t->sport;
-		at.ipv6.dport = t->dport;
-		return bpf_skc_lookup_tcp(skb, &at, sizeof(at.ipv6), BPF_F_CURRENT_NETNS, 0);
-	}
-	at.ipv4.saddr = t->saddr[3];
-	at.ipv4.daddr = t->daddr[3];
-	at.ipv4.sport = t->sport;
-	at.ipv4.dport = t->dport;
-	return bpf_skc_lookup_tcp(skb, &at, sizeof(at.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return true;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state == BPF_TCP_LISTEN || state == BPF_TCP_NEW_SYN_RECV ||
+	       state == BPF_TCP_TIME_WAIT;
 }
 
+/* A backend's answer that comes again later, or late, is for a socket that has had it. */
 static __always_inline void hold_if_expected(struct __sk_buff *skb, struct packet *p,
 					     const struct wire_tuple *leg)
 {
@@ -91,7 +91,8 @@ static __always_inline void hold_if_expected(struct __sk_buff *skb, struct packe
 
 	if (!sk)
 		return;
-	is_expected = bpf_sk_storage_get(&wire_expected, sk, NULL, 0);
+	is_expected = sk->state == BPF_TCP_SYN_SENT &&
+		      bpf_sk_storage_get(&wire_expected, sk, NULL, 0);
 	bpf_sk_release(sk);
 	if (is_expected)
 		hold(skb, p, leg);
@@ -197,7 +198,7 @@ __noinline int pass_or_park(struct __sk_buff *skb, struct packet *p)
 	if (flags & TCP_FLAG_SYN) {
 		if (flags & TCP_FLAG_ACK)
 			hold_if_expected(skb, p, &leg);
-		else if (is_held_early(p) && is_for_this_host(skb, p))
+		else if (is_held_early(p) && is_for_this_host(skb, p) && begins_connection(skb, p))
 			hold(skb, p, &leg);
 		return TC_ACT_UNSPEC;
 	}

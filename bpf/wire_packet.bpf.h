@@ -306,4 +306,24 @@ static __always_inline bool packet_store_bare(struct __sk_buff *skb, struct pack
 	return true;
 }
 
+/* The socket that would get a packet with this tuple, for bpf_sk_release(), or NULL. */
+static __always_inline struct bpf_sock *receiver(struct __sk_buff *skb, const struct wire_tuple *t,
+						 bool is_ipv6)
+{
+	struct bpf_sock_tuple at = {};
+
+	if (is_ipv6) {
+		__builtin_memcpy(at.ipv6.saddr, t->saddr, sizeof(at.ipv6.saddr));
+		__builtin_memcpy(at.ipv6.daddr, t->daddr, sizeof(at.ipv6.daddr));
+		at.ipv6.sport = t->sport;
+		at.ipv6.dport = t->dport;
+		return bpf_skc_lookup_tcp(skb, &at, sizeof(at.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	at.ipv4.saddr = t->saddr[3];
+	at.ipv4.daddr = t->daddr[3];
+	at.ipv4.sport = t->sport;
+	at.ipv4.dport = t->dport;
+	return bpf_skc_lookup_tcp(skb, &at, sizeof(at.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
 #endif

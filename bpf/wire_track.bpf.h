@@ -64,7 +64,13 @@ static __always_inline bool track_sequence(const struct tcp_header *tcp, __u32 p
 		WRITE_ONCE(d->fin_end, end + 1);
 		track_set(d, WIRE_FIN);
 	}
-	if (!(tcp->flags & TCP_FLAG_RST) || !seq_le(READ_ONCE(o->ack) - leg->seq_delta, seq))
+	/* Its receiver believes one that has the number that comes next, and answers any other with
+	 * what that would be (RFC 5961, 3.2). It is what has been acknowledged, or, if that is
+	 * under way, what was sent. */
+	if (READ_ONCE(d->state) & WIRE_FIN)
+		next = READ_ONCE(d->fin_end);
+	if (!(tcp->flags & TCP_FLAG_RST) ||
+	    (seq != READ_ONCE(o->ack) - leg->seq_delta && seq != next))
 		return false;
 	/* Looked at before: of two that come at once, one at least is told. */
 	is_first = !(READ_ONCE(o->state) & WIRE_RST);

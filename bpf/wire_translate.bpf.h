@@ -146,17 +146,32 @@ static __always_inline int forward(struct __sk_buff *skb, struct packet *p,
 	return bpf_redirect_neigh(READ_ONCE(d->ifindex), NULL, 0, 0);
 }
 
-/* A SYN on a flow that has ended, or was killed, begins a connection of its own: the old one's
- * entries go. */
-static __always_inline bool forget_if_reused(const struct packet *p, const struct wire_leg *leg)
+/* Is a connection of this host being begun with a packet's tuple? */
+static __always_inline bool is_being_connected(struct __sk_buff *skb, const struct packet *p)
+{
+	struct bpf_sock *sk = receiver(skb, &p->tuple, p->is_ipv6);
+	bool is;
+
+	if (!sk)
+		return false;
+	is = sk->state == BPF_TCP_SYN_SENT;
+	bpf_sk_release(sk);
+	return is;
+}
+
+/* A SYN on a flow that has ended, or was killed, begins a connection of its own, and so may have
+ * this host, whose socket is gone, from the local port that it had: the old one's entries go. */
+static __always_inline bool forget_if_reused(struct __sk_buff *skb, const struct packet *p,
+					     const struct wire_leg *leg)
 {
 	__u32 slot = leg->slot;
 	struct wire_direction *d = direction(slot), *o = direction(slot ^ 1);
 	struct wire_tuple back;
 	const struct wire_leg *other;
 
-	if (!(p->h.tcp.flags & TCP_FLAG_SYN) || !d || !o ||
-	    (!track_has_ended(d, o) && !READ_ONCE(d->killed)))
+	if (!d || !o || (!track_has_ended(d, o) && !READ_ONCE(d->killed)))
+		return false;
+	if (!(p->h.tcp.flags & TCP_FLAG_SYN) && !is_being_connected(skb, p))
 		return false;
 	tuple_reverse(&leg->to, &back);
 	other = bpf_map_lookup_elem(&wire_flows, &back);

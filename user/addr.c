@@ -187,6 +187,12 @@ int addr_parse_host(const char *text, struct addr *out)
 	return ipv6_parse(text, &out->in6);
 }
 
+bool addr_lacks_scope(const struct addr *a)
+{
+	return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr) &&
+	       !a->in6.sin6_scope_id;
+}
+
 const char *addr_unix_path(const char *text)
 {
 	const size_t len = strlen(ADDR_UNIX_PREFIX);
@@ -308,9 +314,12 @@ static const char *bracketed_host_fault(const char *host)
 	char literal[INET6_ADDRSTRLEN];
 	struct sockaddr_in6 ignored;
 	size_t len = strcspn(host, "%");
+	struct addr a;
 
-	if (ipv6_parse(host, &ignored) == 0)
-		return NULL;
+	if (ipv6_parse(host, &a.in6) == 0)
+		return addr_lacks_scope(&a) ? "a link-local address needs its interface: write "
+					      "\"[fe80::1%eth0]:80\""
+					    : NULL;
 	if (len < sizeof(literal) && host[len]) {
 		memcpy(literal, host, len);
 		literal[len] = '\0';

@@ -69,6 +69,9 @@ uint64_t addr_hash_host(const struct addr *a);
  */
 int addr_parse_host(const char *text, struct addr *out) must_check;
 
+/* Is it a link-local one without its interface? Nothing is bound or connected to it (EINVAL). */
+bool addr_lacks_scope(const struct addr *a);
+
 /* The path of "unix:/path" or "unix:@name", within the text; NULL: it is something else. */
 const char *addr_unix_path(const char *text);
 /* What is wrong with such a path, as a constant phrase, or NULL. */

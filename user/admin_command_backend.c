@@ -73,6 +73,22 @@ static void log_order(const struct admin_request *r)
 	log_record_end(&record);
 }
 
+/* What a reload has removed, or has replaced by an app of the same name: its connections are still
+ * there, and an operator's order is for them, too. */
+static void order_leaving(const struct admin_request *r, uint64_t now_ns)
+{
+	const struct app_list *leaving = &r->context->apps->leaving;
+
+	for (size_t i = 0; i < leaving->n; i++) {
+		struct backend *b = NULL;
+
+		if (!strcmp(leaving->list[i]->conf->name, r->app->conf->name))
+			b = find_target(leaving->list[i], r->backend->text);
+		if (b && b != r->backend)
+			backend_set_order(b, r->order, now_ns);
+	}
+}
+
 bool admin_row_backend_order(struct admin_request *r, cJSON *row)
 {
 	enum backend_order before;
@@ -80,6 +96,7 @@ bool admin_row_backend_order(struct admin_request *r, cJSON *row)
 	if (r->at++)
 		return false;
 	before = backend_set_order(r->backend, r->order, clock_ns());
+	order_leaving(r, clock_ns());
 	if (before != r->order)
 		log_order(r);
 	if (r->order == BACKEND_DISABLED && r->context->cutter)

@@ -15,7 +15,7 @@
 #include "config_write.h"
 #include "wire_leg.h"
 
-#define PORTS_TEXT_MAX 128 /* of an app's ports; the rest is cut off */
+#define PORTS_TEXT_MAX 128 /* of where an app listens; no more are begun then */
 
 static void put_str(cJSON *row, const char *key, const char *value)
 {
@@ -220,28 +220,22 @@ static const struct app *next_app(struct admin_request *r)
 	return NULL;
 }
 
-/* "5001,5200-5210", or its beginning and "..."; of an app without ports, its first unix socket. */
+/* "5001,5200-5210,unix:/run/a", or its beginning and "...". */
 static void put_ports(cJSON *row, const struct app_conf *conf)
 {
-	char text[MAX(PORTS_TEXT_MAX + sizeof(",65535-65535"), ADDR_TEXT_MAX + sizeof(",..."))];
-	size_t len = 0, last;
+	char text[PORTS_TEXT_MAX + ADDR_TEXT_MAX + sizeof(",...")];
+	size_t len = 0, last, i;
 
-	if (!conf->n_ports)
-		snprintf(text, sizeof(text), ADDR_UNIX_PREFIX "%s%s", conf->sockets[0],
-			 conf->n_sockets > 1 ? ",..." : "");
-
-	for (size_t i = 0; i < conf->n_ports; i = last + 1) {
-		for (last = i; last + 1 < conf->n_ports; last++)
-			if (conf->ports[last + 1] != conf->ports[last] + 1)
-				break;
-		if (len >= PORTS_TEXT_MAX - strlen(",...")) {
-			snprintf(text + len, sizeof(text) - len, ",...");
-			break;
-		}
-		len += (size_t)sprintf(text + len, "%s%u", i ? "," : "", conf->ports[i]);
-		if (last > i)
-			len += (size_t)sprintf(text + len, "-%u", conf->ports[last]);
+	for (i = 0; i < conf->n_ports && len < PORTS_TEXT_MAX; i = last + 1) {
+		last = app_conf_last_in_row(conf, i);
+		len += (size_t)sprintf(text + len, last > i ? "%s%u-%u" : "%s%u", i ? "," : "",
+				       conf->ports[i], conf->ports[last]);
 	}
+	for (last = 0; i == conf->n_ports && last < conf->n_sockets && len < PORTS_TEXT_MAX; last++)
+		len += (size_t)sprintf(text + len, "%s" ADDR_UNIX_PREFIX "%s", len ? "," : "",
+				       conf->sockets[last]);
+	if (i < conf->n_ports || last < conf->n_sockets)
+		strcpy(text + len, ",...");
 	put_str(row, "ports", text);
 }
 
@@ -263,8 +257,10 @@ bool admin_row_app(struct admin_request *r, cJSON *row)
 
 	if (!app)
 		return false;
+	/* Those that take connections: what an operator has taken out does not. */
 	for (size_t i = 0; i < app->n_backends; i++)
-		up += backend_endpoints_up(app->backends[i]) > 0;
+		up += backend_endpoints_up(app->backends[i]) > 0 &&
+		      atomic_load(&app->backends[i]->order) == BACKEND_ENABLED;
 	put_str(row, "app", app->conf->name);
 	put_str(row, "state", is_leaving(r, app) ? "removed" : "running");
 	put_ports(row, app->conf);
@@ -324,6 +320,7 @@ bool admin_row_backend(struct admin_request *r, cJSON *row)
 	/* The main thread is the one that replaces it, so it stays for the length of this call. */
 	set = atomic_load(&b->set);
 	put_str(row, "app", app->conf->name);
+	put_str(row, "app_state", is_leaving(r, app) ? "removed" : "running");
 	put_str(row, "target", b->text);
 	admin_put_u64(row, "weight", app->conf->targets[r->inner_at - 1].weight);
 	put_str(row, "state", !set ? "unresolved" : backend_endpoints_up(b) ? "up" : "down");
@@ -350,8 +347,9 @@ static const struct session_snapshot *next_flow(struct admin_request *r)
 		while (r->inner_at < part->n) {
 			const struct session_snapshot *s = &part->list[r->inner_at++];
 
-			/* Of any of its generations. */
-			if (!r->app || r->app->shared == s->app->shared)
+			/* Of any of its generations, and of what had its name before it was
+			 * removed. */
+			if (!r->app || !strcmp(r->app->conf->name, s->app->conf->name))
 				return s;
 		}
 	}

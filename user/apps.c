@@ -9,6 +9,8 @@
 #include "log.h"
 #include "net.h"
 
+#define LOGGED_PORTS_BYTES 512 /* no more ports are begun then */
+
 struct app_list apps_make(struct config *c, const struct app_list *running,
 			  const struct config_match *match)
 {
@@ -135,13 +137,20 @@ int apps_check_transparent(const struct app_list *apps,
 	return rc;
 }
 
-/* "ports 80 443 on 0.0.0.0 and [::]", as much as there is room for. */
+/* "ports 80 443 8000-8010 on 0.0.0.0 and [::]"; of many ports the first ones and "...". */
 static void ports_text(const struct app_conf *conf, char *text, size_t size)
 {
-	size_t at = (size_t)snprintf(text, size, "ports");
+	size_t at = (size_t)snprintf(text, size, "ports"), last;
 
-	for (size_t i = 0; i < conf->n_ports && at < size; i++)
-		at += (size_t)snprintf(text + at, size - at, " %u", conf->ports[i]);
+	for (size_t i = 0; i < conf->n_ports; i = last + 1) {
+		last = app_conf_last_in_row(conf, i);
+		if (at > LOGGED_PORTS_BYTES) {
+			at += (size_t)snprintf(text + at, size - at, " ...");
+			break;
+		}
+		at += (size_t)snprintf(text + at, size - at, last > i ? " %u-%u" : " %u",
+				       conf->ports[i], conf->ports[last]);
+	}
 	for (size_t i = 0; i < conf->n_listen && at < size; i++) {
 		char host[ADDR_TEXT_MAX];
 

@@ -62,11 +62,21 @@ static void print_ratio(const struct bench_contender *chosen, const struct bench
 	const struct bench_metric *rate = bench_metric_find("rate", &bench_rows[row]);
 	const struct bench_metric *cpu = bench_metric_find("daemon_cpu_s", &bench_rows[row]);
 
-	printf("x%.2f of %s", bench_ratio(chosen, other, row, rate), other->name);
+	double faster = bench_ratio(chosen, other, row, rate);
+	double dearer = bench_ratio(chosen, other, row, cpu);
+
+	/* In a round that is too short for it nothing may have moved, or no tick of the CPU's clock
+	 * passed. */
+	if (!isfinite(faster)) {
+		printf("not to be compared with %s, of which nothing was measured", other->name);
+		return;
+	}
+	printf("x%.2f of %s", faster, other->name);
 	if (!bench_is_clearly_faster(chosen, other, row) &&
 	    !bench_is_clearly_faster(other, chosen, row))
 		printf(" (rounds overlap)");
-	printf(" for x%.2f of its CPU", bench_ratio(chosen, other, row, cpu));
+	if (isfinite(dearer))
+		printf(" for x%.2f of its CPU", dearer);
 }
 
 /* How the chosen engine stood against each of the others, and whether that was for the best. */

@@ -53,6 +53,11 @@ int command_ask(const struct command_ask *a, cJSON *request, void (*row)(void *a
 
 	if (path && rc)
 		fprintf(stderr, "shunt: %s\n", error);
+	if (path && rc && !a->socket && a->config)
+		fprintf(stderr,
+			"shunt: that is Admin.Socket in %s; a daemon that was started when it said "
+			"otherwise is asked with --socket\n",
+			a->config);
 	cJSON_Delete(request);
 	free(path);
 	return rc ? EXIT_FAILURE : EXIT_SUCCESS;

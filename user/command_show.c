@@ -72,6 +72,12 @@ static void add_duration(struct table *t, const cJSON *row, const char *key)
 	table_add(t, table_duration(text, client_number(row, key)));
 }
 
+/* Of an app that runs there is nothing to say. */
+static void add_removed(struct table *t, const cJSON *row, const char *key)
+{
+	table_add(t, strcmp(client_text(row, key), "removed") ? "" : "removed");
+}
+
 /* --- status ---------------------------------------------------------------------------------- */
 
 static const struct table_column status_columns[] = {
@@ -81,20 +87,26 @@ static const struct table_column status_columns[] = {
 	{ .title = "WHY" },
 };
 
-/* "12 done, 3 client_reset": what is not 0, or "none". */
-static void print_counts(const cJSON *counts)
+/* What is not 0, or "none". */
+static void print_counts_apart(const cJSON *counts, const char *between)
 {
-	const char *comma = "";
+	const char *before = "";
 	const cJSON *count;
 
 	cJSON_ArrayForEach(count, counts)
 	{
 		if (count->valuedouble <= 0)
 			continue;
-		printf("%s%.0f %s", comma, count->valuedouble, count->string);
-		comma = ", ";
+		printf("%s%.0f %s", before, count->valuedouble, count->string);
+		before = between;
 	}
-	puts(*comma ? "" : "none");
+	puts(*before ? "" : "none");
+}
+
+/* "12 done, 3 client_reset" */
+static void print_counts(const cJSON *counts)
+{
+	print_counts_apart(counts, ", ");
 }
 
 static void print_wire(const cJSON *row)
@@ -138,10 +150,14 @@ static void add_status(struct table *t, const cJSON *row)
 		print_wire(row);
 	if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(row, "join_refused"))) {
 		printf("Not joined  ");
-		print_counts(cJSON_GetObjectItemCaseSensitive(row, "join_refused"));
+		/* Sentences. */
+		print_counts_apart(cJSON_GetObjectItemCaseSensitive(row, "join_refused"),
+				   "\n            ");
 	}
-	printf("Room        for %llu more connections\n\n",
+	printf("Room        for %llu more connections\n",
 	       (unsigned long long)client_number(row, "room"));
+	if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(row, "engines")))
+		putchar('\n');
 	cJSON_ArrayForEach(engine, cJSON_GetObjectItemCaseSensitive(row, "engines"))
 	{
 		add_text(t, engine, "engine");
@@ -155,6 +171,7 @@ static void add_status(struct table *t, const cJSON *row)
 
 static const struct table_column app_columns[] = {
 	{ .title = "APP" },
+	{ .title = "STATE", .is_optional = true },
 	{ .title = "PORTS" },
 	{ .title = "UP", .is_number = true },
 	{ .title = "ACTIVE", .is_number = true },
@@ -179,6 +196,7 @@ static void add_app(struct table *t, const cJSON *row)
 	snprintf(up, sizeof(up), "%.0f/%.0f", (double)client_number(row, "targets_up"),
 		 (double)client_number(row, "targets"));
 	add_text(t, row, "app");
+	add_removed(t, row, "state");
 	add_text(t, row, "ports");
 	table_add(t, up);
 	add_active(t, row);
@@ -197,6 +215,7 @@ static void add_app(struct table *t, const cJSON *row)
 
 static const struct table_column backend_columns[] = {
 	{ .title = "APP" },
+	{ .title = "APP STATE", .is_optional = true },
 	{ .title = "TARGET" },
 	{ .title = "ADDRESS", .is_optional = true },
 	{ .title = "STATE" },
@@ -211,7 +230,8 @@ static const struct table_column backend_columns[] = {
 	{ .title = "TO BACKEND", .is_number = true },
 	{ .title = "TO CLIENT", .is_number = true },
 };
-#define BACKEND_REST 7 /* what follows the address's columns */
+#define BACKEND_FIRST 3 /* what stands before the address's columns */
+#define BACKEND_REST 7  /* what follows the address's columns */
 
 /* "passed in 0.31 ms, for 5m12s": the last one, and since when all have come out like it. */
 static void add_check(struct table *t, const cJSON *address)
@@ -272,6 +292,7 @@ static void add_backend(struct table *t, const cJSON *row)
 	const cJSON *address = addresses ? addresses->child : NULL;
 
 	add_text(t, row, "app");
+	add_removed(t, row, "app_state");
 	add_text(t, row, "target");
 	if (address)
 		add_address(t, address);
@@ -279,8 +300,8 @@ static void add_backend(struct table *t, const cJSON *row)
 		add_no_address(t, row);
 	add_backend_rest(t, row);
 	while (address && (address = address->next)) {
-		table_add(t, "");
-		table_add(t, "");
+		for (int i = 0; i < BACKEND_FIRST; i++)
+			table_add(t, "");
 		add_address(t, address);
 		for (int i = 0; i < BACKEND_REST; i++)
 			table_add(t, "");
@@ -420,7 +441,7 @@ static void print_table(const struct show *s)
 		qsort(s->rows, s->n_rows, sizeof(*s->rows), v->order);
 	for (size_t i = 0; i < s->n_rows; i++)
 		v->add(t, s->rows[i].json);
-	if (s->n_rows || !v->nothing)
+	if (table_has_rows(t) || (!s->n_rows && !v->nothing))
 		table_print(t, stdout);
 	table_free(t);
 }

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "command.h"
 #include "wire.h"
@@ -22,6 +26,23 @@ static int clear(const char *pins)
 	return EXIT_SUCCESS;
 }
 
+/* A folder that is not there is clear: pins go with their daemon. But is this where pins could be? */
+static bool can_have_pins(const char *pins)
+{
+	char path[PATH_MAX];
+	struct statfs fs;
+
+	snprintf(path, sizeof(path), "%s", pins);
+	while (statfs(path, &fs)) {
+		char *slash = strrchr(path, '/');
+
+		if (errno != ENOENT || !slash || slash == path)
+			return false;
+		*slash = '\0';
+	}
+	return fs.f_type == BPF_FS_MAGIC;
+}
+
 int command_wire(const struct command *c, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -30,7 +51,7 @@ int command_wire(const struct command *c, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	const char *pins = WIRE_PINS_DEFAULT, *path = NULL;
+	const char *pins = NULL, *path = NULL;
 	struct config *config = NULL;
 	int o, status;
 
@@ -50,6 +71,12 @@ int command_wire(const struct command *c, int argc, char **argv)
 	}
 	if (argc - optind != 1 || strcmp(argv[optind], "clear"))
 		return command_usage_error(c);
+	if (pins && !can_have_pins(pins)) {
+		fprintf(stderr, "shunt: %s can't have pins: it is no folder in a BPF file system\n",
+			pins);
+		return EXIT_FAILURE;
+	}
+	pins = pins ? pins : WIRE_PINS_DEFAULT;
 	if (path) {
 		config = command_load_config(path);
 		if (!config)

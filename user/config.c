@@ -14,6 +14,7 @@
 #include "config_health.h"
 #include "config_json.h"
 #include "config_listen.h"
+#include "config_loops.h"
 #include "config_ports.h"
 #include "config_proxy_protocol.h"
 #include "config_ranges.h"
@@ -74,7 +75,7 @@ static const char *const on_down[] = {
 /* The first ones have no default, so Defaults takes only what comes after them. */
 static const struct key app_keys[] = {
 	{ "Name", read_name, .offset = offsetof(struct app_conf, name), .required = true,
-	  .must = "1 to 64 printable characters without blanks at the ends" },
+	  .must = "1 to 64 printable characters, none of them invisible, without blanks at the ends" },
 	{ "Ports", read_ports, .must = PORTS_MUST },
 	{ "Targets", read_targets, .required = true,
 	  .must = "an array of targets (\"host:port\" or {\"Address\": ..., \"Weight\": ...}), "
@@ -166,7 +167,8 @@ static const struct key admin_keys[] = {
 	  .must = "an absolute path of at most 107 bytes, or \"\" for no socket" },
 	{ "Http", read_admin_http,
 	  .must = "a port of the loopback (1 to 65535), an address with a port such as "
-		  "\"192.0.2.1:9640\" or \"[::1]:9640\", or \"\" for none" },
+		  "\"192.0.2.1:9640\" or \"[::1]:9640\", a link-local one with its interface, or "
+		  "\"\" for none" },
 };
 _Static_assert(ADMIN_SOCKET_MAX_BYTES == 107, "as the message says");
 
@@ -238,15 +240,22 @@ const struct object_kind *config_app_section(const char *key)
 	return NULL;
 }
 
+/* A space, or the one that does not break lines, which looks the same. */
+static size_t blank_len(const char *s)
+{
+	return *s == ' ' ? 1 : strncmp(s, "\u00a0", 2) ? 0 : 2;
+}
+
 static bool name_fits(const char *name)
 {
 	size_t left = strlen(name), chars = 0;
 
-	if (!left || name[0] == ' ' || name[left - 1] == ' ')
+	if (!left || blank_len(name) || blank_len(name + left - 1) == 1 ||
+	    (left > 1 && blank_len(name + left - 2) == 2))
 		return false;
 	for (size_t n; left; name += n, left -= n, chars++) {
 		n = utf8_char_len(name, left);
-		if (!n || control_char(name))
+		if (!n || control_char(name) || unseen_char(name))
 			return false;
 	}
 	return chars <= APP_NAME_MAX_CHARS;
@@ -364,6 +373,7 @@ static void read_apps(struct parser *p)
 	reader_scope(&p->reader, NULL);
 	reader_refuse_repeats(&p->reader, p->names, p->n_names, "app name");
 	port_book_compare(p->ports, &p->reader, c->apps);
+	check_loops(&p->reader, c, p->apps, p->ports);
 }
 
 static void set_defaults(struct parser *p, const struct config_vocabulary *v)
@@ -442,8 +452,11 @@ struct config *config_parse(const char *text, size_t len, const struct config_vo
 	if (reader_type(&p.reader, doc.values, "the document", cJSON_Object,
 			"an object with Apps")) {
 		read_object(&p.reader, doc.values, &root_kind, p.config);
-		if (p.apps)
+		if (p.apps) {
 			read_apps(&p);
+			check_admin(&p.reader, p.config, doc.values, p.ports);
+			check_daemon_effects(&p.reader, p.config, doc.values);
+		}
 	}
 	end_borrowing(&p, !errors->total);
 	port_book_free(p.ports);
@@ -480,7 +493,7 @@ void config_free(struct config *c)
 	free(c->bypass.cgroup);
 	free(c->admin_socket);
 	free(c->log.file);
-	config_errors_free(&c->idle_keys);
+	config_errors_free(&c->notes);
 	free(c);
 }
 

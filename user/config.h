@@ -207,7 +207,7 @@ struct config {
 	struct addr admin_http;       /* where metrics are told; AF_UNSPEC: nowhere */
 	struct app_conf *apps;
 	size_t n_apps;
-	struct config_errors idle_keys; /* no errors: what is given and has no effect, and why */
+	struct config_errors notes; /* no errors: what is given and does nothing, and why */
 };
 
 /* Do its connections begin with a PROXY header, the client's or the backend's? */
@@ -215,6 +215,8 @@ bool app_conf_has_header(const struct app_conf *app);
 /* Where an app listens, in all; and the one of number k, whose path is the conf's. */
 size_t app_conf_listeners(const struct app_conf *app);
 struct addr app_conf_listener(const struct app_conf *app, size_t k);
+/* The last of the ports that follow number i without a gap: ports are told as ranges. */
+size_t app_conf_last_in_row(const struct app_conf *app, size_t i);
 
 /*
  * Both return a config that the caller gives to config_free(), or NULL with at least one error in
@@ -230,7 +232,7 @@ void app_conf_free(struct app_conf *app); /* what it owns; takes a zeroed one, t
 
 /* One error as "FILE:LINE:COL: text" (or "FILE: text"), without a newline; as snprintf. */
 int config_error_format(const struct config_error *e, const char *file, char *buf, size_t size);
-/* Keys without effect, each a warning in the log. */
+/* Its notes, each a warning in the log. */
 void config_warn(const struct config *c, const char *file);
 void config_errors_free(struct config_errors *errors);
 

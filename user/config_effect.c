@@ -98,15 +98,35 @@ static const struct {
 	{ "ProxyProtocol", "Timeout", idle_acceptance },
 };
 
-static const struct json *member(const struct json *object, const char *key)
+/* Of a target that is a name it is not known yet; a unix socket has no source. */
+static bool has_source_for(const struct app_conf *app, const struct target_conf *t)
 {
-	if (!cJSON_IsObject(object->item))
-		return NULL;
-	json_for_each(v, object) {
-		if (!strcmp(v->item->string, key))
-			return v;
+	if (!app->sources.n || !t->is_literal || !addr_is_ip(&t->addr))
+		return true;
+	for (size_t i = 0; i < app->sources.n; i++)
+		if (app->sources.at[i].host.sa.sa_family == t->addr.sa.sa_family)
+			return true;
+	return false;
+}
+
+static void check_sources_of_targets(struct reader *r, struct config *c, const struct app_conf *app,
+				     const struct json *v)
+{
+	const struct json *targets = json_member(v, "Targets");
+	const struct target_conf *t = app->targets;
+	char shown[QUOTED_MAX];
+
+	if (!app->n_targets)
+		return;
+	json_for_each(element, targets) {
+		if (!has_source_for(app, t))
+			reader_note(r, &c->notes, element->at,
+				    "target %s is never reached: SourceAddresses has no address of "
+				    "its family, %s",
+				    quoted(shown, t->text),
+				    t->addr.sa.sa_family == AF_INET ? "IPv4" : "IPv6");
+		t++;
 	}
-	return NULL;
 }
 
 void check_effects(struct reader *r, struct config *c, const struct app_conf *app,
@@ -114,13 +134,46 @@ void check_effects(struct reader *r, struct config *c, const struct app_conf *ap
 {
 	for (size_t i = 0; i < ARRAY_SIZE(dependent); i++) {
 		const char *section = dependent[i].section;
-		const struct json *in = section ? member(v, section) : v;
-		const struct json *given = in ? member(in, dependent[i].key) : NULL;
+		const struct json *in = section ? json_member(v, section) : v;
+		const struct json *given = in ? json_member(in, dependent[i].key) : NULL;
 		const char *why = given ? dependent[i].why(c, app) : NULL;
 
 		if (why)
-			reader_note(r, &c->idle_keys, given->key_at, "%s%s%s has no effect: %s",
+			reader_note(r, &c->notes, given->key_at, "%s%s%s has no effect: %s",
 				    section ? section : "", section ? "." : "", dependent[i].key,
 				    why);
+	}
+	check_sources_of_targets(r, c, app, v);
+}
+
+static bool has_bypass(const struct config *c)
+{
+	for (size_t i = 0; i < c->n_apps; i++)
+		if (c->apps[i].local_bypass)
+			return true;
+	return false;
+}
+
+static bool is_default_bypass(const struct bypass_conf_keys *b)
+{
+	return !*b->cgroup && b->flows == BYPASS_FLOWS_DEFAULT &&
+	       b->unread_kib == BYPASS_UNREAD_DEFAULT_KIB;
+}
+
+void check_daemon_effects(struct reader *r, struct config *c, const struct json *root)
+{
+	const struct json *wire = json_member(root, "Wire"), *bypass = json_member(root, "Bypass");
+	const struct json *at_stop = wire ? json_member(wire, "AtStop") : NULL;
+
+	if (at_stop && c->wire.at_stop == WIRE_AT_STOP_LEAVE && !*c->wire.pins) {
+		reader_scope(r, "Wire");
+		reader_note(r, &c->notes, at_stop->key_at,
+			    "AtStop has no effect: flows can be left only with Pins, and Pins is "
+			    "\"\"");
+	}
+	if (bypass && !is_default_bypass(&c->bypass) && !has_bypass(c)) {
+		reader_scope(r, NULL);
+		reader_note(r, &c->notes, bypass->key_at,
+			    "Bypass has no effect: no app has LocalBypass");
 	}
 }

@@ -69,8 +69,8 @@ void config_warn(const struct config *c, const char *file)
 {
 	char text[1024];
 
-	for (size_t i = 0; i < c->idle_keys.n; i++) {
-		config_error_format(&c->idle_keys.list[i], file, text, sizeof(text));
+	for (size_t i = 0; i < c->notes.n; i++) {
+		config_error_format(&c->notes.list[i], file, text, sizeof(text));
 		log_warning("%s", text);
 	}
 }

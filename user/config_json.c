@@ -79,6 +79,17 @@ size_t utf8_char_len(const char *s, size_t left)
 	return n;
 }
 
+const struct json *json_member(const struct json *object, const char *name)
+{
+	if (!cJSON_IsObject(object->item))
+		return NULL;
+	json_for_each(member, object) {
+		if (!strcmp(member->item->string, name))
+			return member;
+	}
+	return NULL;
+}
+
 const char *json_type_name(const struct json *v)
 {
 	switch (v->item->type & 0xff) {

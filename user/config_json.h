@@ -49,6 +49,9 @@ int json_parse(const char *text, size_t len, struct json_doc *doc,
 	       struct json_error *error) must_check;
 void json_free(struct json_doc *doc); /* takes one that was never filled in (all 0), too */
 
+/* The member of that name, the first if there are several; NULL: there is none, or no object. */
+const struct json *json_member(const struct json *object, const char *name);
+
 /* "a string", "an array": what kind of value it is, for messages. */
 const char *json_type_name(const struct json *v);
 

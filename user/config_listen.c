@@ -20,6 +20,8 @@ static bool read_place(struct reader *r, const struct json *v, struct app_conf *
 	if (!reader_type(r, v, "a Listen address", cJSON_String, must))
 		return false;
 	path = addr_unix_path(v->item->valuestring);
+	if (path && !reader_plain(r, v, "a Listen address"))
+		return false;
 	if (path && !addr_unix_path_fault(path)) {
 		app->sockets[app->n_sockets++] = xstrdup(path);
 		*seen = (struct mention){ xstrdup(v->item->valuestring), v->at };
@@ -32,6 +34,12 @@ static bool read_place(struct reader *r, const struct json *v, struct app_conf *
 	}
 	if (addr_parse_host(v->item->valuestring, addr)) {
 		reader_reject(r, v, "a Listen address", cJSON_String, must);
+		return false;
+	}
+	if (addr_lacks_scope(addr)) {
+		reader_reject(r, v, "a Listen address", cJSON_String,
+			      "with its interface, since it is link-local: such as "
+			      "\"fe80::1%eth0\"");
 		return false;
 	}
 	app->n_listen++;
@@ -119,6 +127,13 @@ void listen_free(struct app_conf *app)
 size_t app_conf_listeners(const struct app_conf *app)
 {
 	return app->n_ports * app->n_listen + app->n_sockets;
+}
+
+size_t app_conf_last_in_row(const struct app_conf *app, size_t i)
+{
+	while (i + 1 < app->n_ports && app->ports[i + 1] == app->ports[i] + 1)
+		i++;
+	return i;
 }
 
 struct addr app_conf_listener(const struct app_conf *app, size_t k)

@@ -252,8 +252,7 @@ static void compare_sockets(struct port_book *b, struct reader *r, const struct 
 			reader_scope_app(r, apps[c->app].name, c->app);
 			reader_fail(r, c->at,
 				    "unix:%s is taken by app %s (line %u), must be another",
-				    c->path, owner ? quoted(name, owner) : "without a name",
-				    first->at.line);
+				    c->path, quoted_name(name, owner), first->at.line);
 		}
 	}
 }
@@ -284,9 +283,7 @@ static void refuse(struct port_book *b, struct reader *r, const struct app_conf 
 	reader_fail(
 		r, range->at,
 		"%s is taken by app %s (line %u), must be another port or another Listen address",
-		addr_format(&at, addr),
-		apps[owner->app].name ? quoted(name, apps[owner->app].name) : "without a name",
-		owner->at.line);
+		addr_format(&at, addr), quoted_name(name, apps[owner->app].name), owner->at.line);
 }
 
 void port_book_compare(struct port_book *b, struct reader *r, const struct app_conf *apps)
@@ -311,4 +308,124 @@ void port_book_compare(struct port_book *b, struct reader *r, const struct app_c
 				refuse(b, r, apps, wildcard, c);
 		}
 	}
+}
+
+/* The first claim that does not come before this port of this host. */
+static const struct claim *claim_from(const struct port_book *b, const struct addr *host,
+				      uint16_t port)
+{
+	const struct claim key = { .addr = host, .port = port };
+	size_t from = 0, to = b->n_claims;
+
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (claim_order(&b->claims[middle], &key) < 0)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from < b->n_claims ? &b->claims[from] : NULL;
+}
+
+static const struct claim *find_claim(const struct port_book *b, const struct addr *host,
+				      uint16_t port)
+{
+	const struct claim *c = claim_from(b, host, port);
+
+	return c && c->port == port && !addr_compare_host(c->addr, host) ? c : NULL;
+}
+
+static const struct claim *find_wildcard(const struct port_book *b, sa_family_t family,
+					 uint16_t port)
+{
+	const struct addr wildcard = { .sa.sa_family = family };
+
+	return find_claim(b, &wildcard, port);
+}
+
+static bool find_socket(const struct port_book *b, const char *path, struct port_holder *holder)
+{
+	const struct socket_claim key = { .path = path };
+	size_t from = 0, to = b->n_sockets;
+
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (socket_order(&b->sockets[middle], &key) < 0)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	if (from == b->n_sockets || strcmp(b->sockets[from].path, path))
+		return false;
+	*holder = (struct port_holder){ b->sockets[from].at, b->sockets[from].app };
+	return true;
+}
+
+static bool held_by(const struct port_book *b, const struct claim *c, struct port_holder *holder)
+{
+	if (c)
+		*holder = (struct port_holder){ b->ranges[c->range].at, b->ranges[c->range].app };
+	return c != NULL;
+}
+
+/* Where the kernel connects to: of an IPv4-mapped address to the IPv4 one, of a wildcard to the
+ * loopback. */
+static struct addr destination(const struct addr *at)
+{
+	struct addr to = *at;
+
+	if (at->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&at->in6.sin6_addr)) {
+		to = (struct addr){ .in = { .sin_family = AF_INET,
+					    .sin_port = at->in6.sin6_port } };
+		memcpy(&to.in.sin_addr, &at->in6.sin6_addr.s6_addr[12], sizeof(to.in.sin_addr));
+	}
+	if (!is_wildcard(&to))
+		return to;
+	if (to.sa.sa_family == AF_INET)
+		to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		to.in6.sin6_addr = in6addr_loopback;
+	return to;
+}
+
+static bool is_loopback(const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		return ntohl(a->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+bool port_book_reached(const struct port_book *b, const struct addr *at, struct port_holder *holder)
+{
+	const struct claim *c;
+	struct addr to;
+
+	if (!addr_is_ip(at))
+		return find_socket(b, at->un.path, holder);
+	to = destination(at);
+	c = find_claim(b, &to, addr_port(&to));
+	if (!c && is_loopback(&to))
+		c = find_wildcard(b, to.sa.sa_family, addr_port(&to));
+	return held_by(b, c, holder);
+}
+
+bool port_book_taken(const struct port_book *b, const struct addr *at, struct port_holder *holder)
+{
+	const uint16_t port = addr_port(at);
+	const struct claim *c;
+
+	if (!addr_is_ip(at))
+		return find_socket(b, at->un.path, holder);
+	if (is_wildcard(at)) { /* it comes before all others of its port */
+		c = claim_from(b, at, port);
+		if (c && (c->port != port || c->addr->sa.sa_family != at->sa.sa_family))
+			c = NULL;
+	} else {
+		c = find_claim(b, at, port);
+		if (!c)
+			c = find_wildcard(b, at->sa.sa_family, port);
+	}
+	return held_by(b, c, holder);
 }

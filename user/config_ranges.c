@@ -16,7 +16,7 @@ static int parse_source(const char *text, struct addr_range *out)
 	static const struct addr_range any4 = { .host.sa.sa_family = AF_INET, .prefix_bits = 32 };
 	static const struct addr_range any6 = { .host.sa.sa_family = AF_INET6, .prefix_bits = 128 };
 
-	if (strchr(text, '/') || addr_range_parse(text, out))
+	if (strchr(text, '/') || addr_range_parse(text, out) || addr_lacks_scope(&out->host))
 		return -EINVAL;
 	return addr_range_equal(out, &any4) || addr_range_equal(out, &any6) ? -EINVAL : 0;
 }
@@ -69,7 +69,8 @@ void read_sources(struct reader *r, const struct key *key, const struct json *v,
 {
 	static const struct element_kind kind = {
 		"source address",
-		"one address of this host such as \"192.0.2.1\" or \"2001:db8::1\"",
+		"one address of this host such as \"192.0.2.1\" or \"2001:db8::1\", a link-local "
+		"one with its interface",
 		parse_source,
 	};
 

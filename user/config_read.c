@@ -89,6 +89,25 @@ bool control_char(const char *s)
 	return c < ' ' || c == 0x7f || (c == 0xc2 && (unsigned char)s[1] < 0xa0);
 }
 
+/*
+ * Zero-width spaces, the marks, embeddings, overrides and isolates of bidirectional text, and the
+ * separators of lines and paragraphs. U+200C and U+200D are not among them: scripts and emoji are
+ * written with them.
+ */
+bool unseen_char(const char *s)
+{
+	static const char *const unseen[] = {
+		"\u061c", "\u200b", "\u200e", "\u200f", "\u2028", "\u2029",
+		"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2060",
+		"\u2066", "\u2067", "\u2068", "\u2069", "\ufeff",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(unseen); i++)
+		if (!strncmp(s, unseen[i], strlen(unseen[i])))
+			return true;
+	return false;
+}
+
 const char *quoted(char buf[QUOTED_MAX], const char *text)
 {
 	size_t left = strlen(text), n, out = 0;
@@ -99,7 +118,7 @@ const char *quoted(char buf[QUOTED_MAX], const char *text)
 		n = MAX(utf8_char_len(text, left), 1u);
 		if (text + n > end)
 			break;
-		if (control_char(text)) {
+		if (control_char(text) || unseen_char(text)) {
 			for (size_t i = 0; i < n; i++)
 				out += (size_t)sprintf(buf + out, "\\x%02x",
 						       (unsigned char)text[i]);
@@ -110,6 +129,11 @@ const char *quoted(char buf[QUOTED_MAX], const char *text)
 	}
 	snprintf(buf + out, QUOTED_MAX - out, left ? "...\"" : "\"");
 	return buf;
+}
+
+const char *quoted_name(char buf[QUOTED_MAX], const char *name)
+{
+	return name ? quoted(buf, name) : "without a name";
 }
 
 void reader_reject(struct reader *r, const struct json *v, const char *what, int right_type,
@@ -135,6 +159,17 @@ bool reader_type(struct reader *r, const struct json *v, const char *what, int r
 		return true;
 	reader_reject(r, v, what, right_type, must);
 	return false;
+}
+
+bool reader_plain(struct reader *r, const struct json *v, const char *what)
+{
+	for (const char *c = v->item->valuestring; *c; c++) {
+		if (control_char(c)) {
+			reader_reject(r, v, what, cJSON_String, "without control characters");
+			return false;
+		}
+	}
+	return true;
 }
 
 bool reader_filled_array(struct reader *r, const struct key *key, const struct json *v)
@@ -335,6 +370,8 @@ static void take_path(struct reader *r, const struct key *key, const struct json
 		reader_reject(r, v, key->name, cJSON_String, must);
 		return;
 	}
+	if (!reader_plain(r, v, key->name))
+		return;
 	free(*path);
 	*path = xstrdup(text);
 }

@@ -66,13 +66,20 @@ void reader_reject(struct reader *r, const struct json *v, const char *what, int
 bool reader_type(struct reader *r, const struct json *v, const char *what, int right_type,
 		 const char *must) must_check;
 
+/* Rejects a text with a control character. */
+bool reader_plain(struct reader *r, const struct json *v, const char *what) must_check;
+
 /* Rejects what is no array with something in it. */
 bool reader_filled_array(struct reader *r, const struct key *key, const struct json *v) must_check;
 
 /* A text from the file in quotes, made fit for a terminal and for one line. Returns buf. */
 const char *quoted(char buf[QUOTED_MAX], const char *text);
+/* An app's name, quoted, or that it has none (NULL). */
+const char *quoted_name(char buf[QUOTED_MAX], const char *name);
 /* Is the first character of a valid UTF-8 text a control character? */
 bool control_char(const char *s);
+/* What is not seen, or has what is around it seen in another order: no part of a name. */
+bool unseen_char(const char *s);
 
 /* Reads the members of an object: unknown, repeated and missing keys are errors. */
 void read_object(struct reader *r, const struct json *v, const struct object_kind *kind,

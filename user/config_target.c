@@ -32,6 +32,8 @@ static void set_unix_target(struct reader *r, const char *what, const struct jso
 		reader_fail(r, v->at, "%s %s: %s", what, quoted(shown, v->item->valuestring), why);
 		return;
 	}
+	if (!reader_plain(r, v, what))
+		return;
 	t->text = xstrdup(v->item->valuestring);
 	t->is_literal = true;
 	t->addr = addr_of_unix(addr_unix_path(t->text));

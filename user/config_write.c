@@ -34,9 +34,7 @@ static void write_ports(const struct app_conf *app, cJSON *out, const char *key)
 	for (size_t i = 0; i < app->n_ports; i = last + 1) {
 		char range[16];
 
-		for (last = i; last + 1 < app->n_ports; last++)
-			if (app->ports[last + 1] != app->ports[last] + 1)
-				break;
+		last = app_conf_last_in_row(app, i);
 		if (last < i + 2) {
 			last = i;
 			cJSON_AddItemToArray(list, cJSON_CreateNumber(app->ports[i]));

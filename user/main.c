@@ -203,7 +203,7 @@ static int command_check(const struct command *c, int argc, char **argv)
 	printf("%s: right: %zu app%s, %zu port%s, %zu target%s\n", argv[optind], config->n_apps,
 	       config->n_apps == 1 ? "" : "s", ports, ports == 1 ? "" : "s", targets,
 	       targets == 1 ? "" : "s");
-	command_print_errors(argv[optind], &config->idle_keys);
+	command_print_errors(argv[optind], &config->notes);
 	config_free(config);
 	return EXIT_SUCCESS;
 }

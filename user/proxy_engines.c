@@ -125,10 +125,11 @@ static int end_wire_trial(struct wire_trial *t)
 static void warn_of_pins(const char *folder)
 {
 	if (*folder && !access(folder, F_OK))
-		log_warning("connections that are pinned in %s go on by themselves, without "
-			    "timeouts, unless another daemon has them: \"shunt wire clear\" ends "
-			    "them",
-			    folder);
+		log_warning(
+			"connections that are pinned in %s go on by themselves, without "
+			"timeouts; \"shunt wire clear\" ends them. If they are another daemon's, "
+			"which is running, give this one Wire.Pins of its own",
+			folder);
 }
 
 /* What it can't join, or where it can't be had, flows are on the other engines. */

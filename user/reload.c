@@ -59,14 +59,14 @@ static void add_config_errors(struct reload_answer *a, const char *path,
 	a->total_problems += errors->total - errors->n;
 }
 
-static void add_idle_keys(struct reload *r)
+static void add_notes(struct reload *r)
 {
-	const struct config_errors *idle = &r->next->idle_keys;
+	const struct config_errors *notes = &r->next->notes;
 	char text[1024];
 
 	config_warn(r->next, r->c.source->path);
-	for (size_t i = 0; i < idle->n; i++) {
-		config_error_format(&idle->list[i], r->c.source->path, text, sizeof(text));
+	for (size_t i = 0; i < notes->n; i++) {
+		config_error_format(&notes->list[i], r->c.source->path, text, sizeof(text));
 		keep_problem(r->answer, text);
 	}
 }
@@ -339,7 +339,7 @@ static void commit(struct reload *r)
 		return;
 	}
 	r->state = RELOAD_COMMITTING;
-	add_idle_keys(r);
+	add_notes(r);
 	adopt_config(r);
 	log_new_apps(r);
 	names_use(r->c.names, &r->next_apps);

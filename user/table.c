@@ -40,6 +40,11 @@ void table_add(struct table *t, const char *cell)
 	t->cells[t->n_cells++] = xstrdup(cell);
 }
 
+bool table_has_rows(const struct table *t)
+{
+	return t->n_cells >= t->n_columns;
+}
+
 /* Characters; names here are seldom in scripts of double width. */
 static size_t width_of(const char *text)
 {

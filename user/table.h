@@ -28,6 +28,7 @@ struct table *table_new(const struct table_column *columns, size_t n_columns) mu
 void table_free(struct table *t); /* takes NULL */
 /* The next cell, row by row, in UTF-8. It is copied. */
 void table_add(struct table *t, const char *cell);
+bool table_has_rows(const struct table *t);
 /* Prints the rows that are complete; of no rows, only the titles. */
 void table_print(const struct table *t, FILE *out);
 

@@ -15,7 +15,7 @@
 #define BOLD "\033[1m"
 #define PLAIN "\033[m"
 #define NAME_WIDTH_MIN 12
-#define APP_WIDTH 20   /* of a target's app, where there is room for it */
+#define APP_WIDTH 20   /* of a target's app, at most */
 #define CLOSED_LINES 2 /* what connections ended by takes so many at most */
 
 struct canvas {
@@ -261,12 +261,6 @@ static int row_order(const void *va, const void *vb, void *view)
 	return v->reversed ? -order : order;
 }
 
-/* The app's name has a column of its own where there is room for it and for the target's. */
-static size_t app_width(const struct top_view *v)
-{
-	return v->width >= COLUMNS_WIDTH + APP_WIDTH + 2 * NAME_WIDTH_MIN ? APP_WIDTH : 0;
-}
-
 static size_t name_width(const struct top_view *v)
 {
 	size_t left = v->width > COLUMNS_WIDTH ? v->width - COLUMNS_WIDTH : 0;
@@ -274,15 +268,22 @@ static size_t name_width(const struct top_view *v)
 	return MIN(MAX(left, NAME_WIDTH_MIN), LINE_MAX_BYTES / 8);
 }
 
+/* A target stands beside its app: two apps may have the same one. Where there is little room, the
+ * app's name gets a third of it. */
+static size_t app_width(const struct top_view *v)
+{
+	return MIN(APP_WIDTH, name_width(v) / 3);
+}
+
 static void draw_row(struct canvas *c, const struct top_row *r)
 {
 	char text[LINE_MAX_BYTES], bytes[TABLE_UNIT_MAX + 2], *at = text;
 	size_t app = r->target ? app_width(c->view) : 0;
 
-	if (app)
+	if (app) {
 		at = put_name(at, r->app, app - 1);
-	if (app)
 		*at++ = ' ';
+	}
 	at = put_name(at, r->target ? r->target : r->app, name_width(c->view) - app);
 	at += sprintf(at, "%8llu", (unsigned long long)r->active);
 	at += sprintf(at, "%8s", rate_text(bytes, r->rate[TOP_NEW]));

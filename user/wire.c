@@ -376,6 +376,9 @@ enum wire_refusal wire_join(struct wire *w, uint32_t flow, const int fds[2], uin
 		return refusal;
 	}
 	for (int side = 0; side < 2; side++) {
+		if (wire_maps_deafen(&w->maps, fds[side]))
+			log_warning(
+				"wire: a joined socket can't be made deaf (%m): what reaches it would be lost");
 		setsockopt(fds[side], SOL_SOCKET, SO_KEEPALIVE, &off, sizeof(off));
 		park_return(w->park, &f->leg[side]);
 	}

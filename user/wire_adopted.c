@@ -88,13 +88,13 @@ void wire_adopted_free(struct wire_adopted *a, const struct wire_maps *m)
  * connection at once, and close(2) sends nothing. What the kernel does not let happen twice is this
  * connection.
  */
-static int open_silent(const struct addr *own, const struct addr *peer)
+static int open_silent(const struct wire_maps *m, const struct addr *own, const struct addr *peer)
 {
 	int fd = socket(own->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP), on = 1, rc;
 
 	if (fd < 0)
 		return -errno;
-	if (!setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) &&
+	if (!setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) && !wire_maps_deafen(m, fd) &&
 	    !bind(fd, &own->sa, addr_len(own)) && !connect(fd, &peer->sa, addr_len(peer)))
 		return fd;
 	rc = -errno;
@@ -114,7 +114,7 @@ int wire_adopted_hold(struct wire_adopted *a, const struct wire_maps *m, uint32_
 	}
 	wire_leg_own(&m->identities[flow].leg[1], &own);
 	wire_leg_peer(&m->identities[flow].leg[1], &peer);
-	fd = open_silent(&own, &peer);
+	fd = open_silent(m, &own, &peer);
 	if (fd < 0)
 		return fd;
 	a->sockets[flow] = fd;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <wire.skel.h> /* generated */
 
@@ -271,6 +272,7 @@ static void note_fds(struct wire_maps *m)
 	m->counters = bpf_map__fd(s->maps.wire_counters);
 	m->forward_program = bpf_program__fd(s->progs.wire_forward);
 	m->join_program = bpf_program__fd(s->progs.wire_join);
+	m->deaf_program = bpf_program__fd(s->progs.wire_deaf);
 	m->capacity = bpf_map__max_entries(s->maps.wire_identities);
 }
 
@@ -376,6 +378,11 @@ void wire_maps_close(struct wire_maps *m, bool leave)
 	wire_bpf__destroy(m->skeleton);
 	m->skeleton = NULL;
 	forget_folder(m);
+}
+
+int wire_maps_deafen(const struct wire_maps *m, int fd)
+{
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &m->deaf_program, sizeof(m->deaf_program));
 }
 
 uint64_t wire_maps_memory(const struct wire_maps *m)

@@ -31,7 +31,7 @@ struct wire_maps {
 	struct wire_settings *settings;
 	/* Owned by the skeleton. */
 	int flows, holds, listeners, expected, rings, counters;
-	int forward_program, join_program;
+	int forward_program, join_program, deaf_program;
 };
 
 /*
@@ -45,6 +45,9 @@ void wire_maps_close(struct wire_maps *m, bool leave);
 /* Removes pins that nobody has any more. How many flows there were, or -errno (-EBUSY: a process
  * has them). */
 int wire_maps_clear(const char *pin_folder) must_check;
+
+/* From now on a socket takes nothing, and acknowledges nothing. 0, or -1 with errno. */
+int wire_maps_deafen(const struct wire_maps *m, int fd) must_check;
 
 uint64_t wire_maps_memory(const struct wire_maps *m);
 

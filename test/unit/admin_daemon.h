@@ -104,7 +104,7 @@ static inline int open_two_apps(void **state)
 {
 	(void)state;
 	open_daemon(
-		"{\"Apps\":[{\"Name\":\"web\",\"Ports\":[1,\"7-9\"],\"Targets\":[\"127.0.0.1:1\","
+		"{\"Apps\":[{\"Name\":\"web\",\"Ports\":[4,\"7-9\"],\"Targets\":[\"127.0.0.1:1\","
 		"\"127.0.0.1:2\"]},{\"Name\":\"mail\",\"Ports\":[2],\"Targets\":[\"h:3\"]}]}");
 	return 0;
 }

@@ -252,6 +252,7 @@ static void a_refusal_says_what_would_be_right(void **state)
 		{ "[localhost]:80", "not an IPv6 address between the brackets" },
 		{ "[]:80", "not an IPv6 address between the brackets" },
 		{ "[::1%lo]:80", "only link-local addresses have a \"%\"" },
+		{ "[fe80::1]:80", "a link-local address needs its interface" },
 		{ "[fe80::1%no-such-if]:80", "only link-local addresses have a \"%\"" },
 		{ "a:b:80", "more than one colon" },
 		{ "http://example.com:80", "a URL: write host:port alone" },

@@ -23,7 +23,7 @@ static void every_command_answers_and_ends(void **state)
 	cJSON_Delete(row);
 	row = first_row("{\"command\":\"apps\"}\n", 2);
 	has_text(row, "app", "web");
-	has_text(row, "ports", "1,7-9");
+	has_text(row, "ports", "4,7-9");
 	assert_int_equal(number(row, "targets_up"), 2);
 	cJSON_Delete(row);
 	row = first_row("{\"command\":\"backends\",\"app\":\"mail\"}\n", 1);

@@ -255,7 +255,7 @@ static void metrics_are_on_the_loopback_if_only_a_port_is_given(void **state)
 		const char *value, *address;
 	} good[] = {
 		{ "9640", "127.0.0.1:9640" },
-		{ "'127.0.0.2:1'", "127.0.0.2:1" },
+		{ "'127.0.0.2:2'", "127.0.0.2:2" },
 		{ "'[::1]:65535'", "[::1]:65535" },
 		{ "'0.0.0.0:80'", "0.0.0.0:80" },
 		{ "''", "-" },
@@ -278,7 +278,7 @@ static void metrics_are_on_the_loopback_if_only_a_port_is_given(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		snprintf(text, sizeof(text), "{'Admin':{'Http':%s},'Apps':[{" APP "}]}", bad[i]);
 		refused(text,
-			"f:1:18: Admin: Http is ..., must be ... '[::1]:9640', or '' for none");
+			"f:1:18: Admin: Http is ..., must be ... '[::1]:9640', ... or '' for none");
 	}
 }
 

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Keys that are right and have no effect: they are told of, each with its place, and nothing else
- * is. */
+/* What is right and has no effect is told of, each with its place, and nothing else is. */
 #include "config_text.h"
 
 /* Taken, and with this one note; NULL: with none. */
 static void noted(const char *text, const char *want)
 {
 	struct config *c = parsed(text);
-	const struct config_errors *idle = &c->idle_keys;
+	const struct config_errors *notes = &c->notes;
 	char got[2048] = "";
 
-	if (idle->n)
-		error_text(&idle->list[0], got, sizeof(got));
-	if (idle->n != (want != NULL) || idle->total != idle->n)
-		fail_msg("%s\nhas %zu notes, the first is: %s", text, idle->total, got);
+	if (notes->n)
+		error_text(&notes->list[0], got, sizeof(got));
+	if (notes->n != (want != NULL) || notes->total != notes->n)
+		fail_msg("%s\nhas %zu notes, the first is: %s", text, notes->total, got);
 	if (want && !matches(got, want))
 		fail_msg("%s\ngave:   %s\nwanted: %s", text, got, want);
 	config_free(c);
@@ -88,6 +87,47 @@ static void defaults_are_not_told_of_and_count(void **state)
 	noted("{'Engine':'wire','Apps':[{" APP ",'Wire':false}]}", "f:1:68: app 'a': Wire...");
 }
 
+static void keys_of_the_daemon_without_effect_are_told_of(void **state)
+{
+	(void)state;
+	noted("{'Wire':{'Pins':'','AtStop':'leave'},'Apps':[{" APP "}]}",
+	      "f:1:20: Wire: AtStop has no effect: ...Pins is ''");
+	noted("{'Wire':{'Pins':'','AtStop':'drain'},'Apps':[{" APP "}]}", NULL);
+	noted("{'Wire':{'AtStop':'leave'},'Apps':[{" APP "}]}", NULL);
+	noted("{'Bypass':{'Flows':9},'Apps':[{" APP "}]}",
+	      "f:1:2: Bypass has no effect: no app has LocalBypass");
+	noted("{'Bypass':{'Flows':9},'Defaults':{'LocalBypass':true},'Apps':[{" APP "}]}", NULL);
+	/* As `shunt config` tells them. */
+	noted("{'Bypass':{'Cgroup':'','Flows':16384,'UnreadKiB':1024},'Apps':[{" APP "}]}", NULL);
+}
+
+static void a_literal_target_without_a_source_address_is_told_of(void **state)
+{
+	static const struct {
+		const char *targets, *sources, *want;
+	} rows[] = {
+		{ "'192.0.2.9:1'", "'::1'",
+		  "f:1:45: app 'a': target '192.0.2.9:1' is never reached: ... family, IPv4" },
+		{ "'h:1',{'Address':'[::9]:1'}", "'192.0.2.1','192.0.2.2'",
+		  "f:1:51: app 'a': target '[::9]:1' is never reached: ... family, IPv6" },
+		{ "'h:1','unix:/a','192.0.2.9:1'", "'192.0.2.1'", NULL },
+		{ "'[::9]:1','192.0.2.9:1'", "'192.0.2.1','::1'", NULL },
+	};
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		snprintf(
+			text, sizeof(text),
+			"{'Apps':[{'Name':'a','Ports':[1],'Targets':[%s],'SourceAddresses':[%s]}]}",
+			rows[i].targets, rows[i].sources);
+		noted(text, rows[i].want);
+	}
+	noted("{'Defaults':{'SourceAddresses':['::1']},\n"
+	      "'Apps':[{'Name':'a','Ports':[1],'Targets':['192.0.2.9:1']}]}",
+	      "f:2:44: app 'a': target '192.0.2.9:1' is never reached");
+}
+
 /* Of a file with more of them than are kept, the first ones are. */
 static void they_are_bounded_and_in_order(void **state)
 {
@@ -103,10 +143,10 @@ static void they_are_bounded_and_in_order(void **state)
 			       i ? "," : "", i, i + 1);
 	strcpy(end, "]}");
 	c = parsed(text);
-	assert_int_equal(c->idle_keys.total, N);
-	assert_int_equal(c->idle_keys.n, CONFIG_ERRORS_MAX);
+	assert_int_equal(c->notes.total, N);
+	assert_int_equal(c->notes.n, CONFIG_ERRORS_MAX);
 	for (unsigned int i = 0; i < CONFIG_ERRORS_MAX; i++)
-		assert_int_equal(c->idle_keys.list[i].line, i + 2);
+		assert_int_equal(c->notes.list[i].line, i + 2);
 	config_free(c);
 	free(text);
 }
@@ -117,6 +157,8 @@ int main(void)
 		cmocka_unit_test(what_another_key_lacks_for_is_told),
 		cmocka_unit_test(what_has_what_it_needs_is_not),
 		cmocka_unit_test(defaults_are_not_told_of_and_count),
+		cmocka_unit_test(keys_of_the_daemon_without_effect_are_told_of),
+		cmocka_unit_test(a_literal_target_without_a_source_address_is_told_of),
 		cmocka_unit_test(they_are_bounded_and_in_order),
 	};
 

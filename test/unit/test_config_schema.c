@@ -397,6 +397,127 @@ static void no_key_takes_null(void **state)
 	each_property(try_wrong_type);
 }
 
+#define CONTROLS "\\u0000-\\u001f\\u007f-\\u009f" /* as a class of a pattern says them */
+
+/* Its pattern has no control characters, and neither takes the parser any. */
+static void try_controls(const struct object *o, const char *key, const char *pattern,
+			 const char *start, bool in_array)
+{
+	static const char *const controls[] = { "\n", "\x01", "\x7f", "\xc2\x80", "\xc2\x9f" };
+
+	if (!strstr(pattern, "[^" CONTROLS "]"))
+		fail_msg("the pattern of %s takes control characters: %s", key, pattern);
+	for (size_t i = 0; i < ARRAY_SIZE(controls); i++) {
+		char text[64];
+		cJSON *value;
+
+		snprintf(text, sizeof(text), "%sa%sb", start, controls[i]);
+		value = cJSON_CreateString(text);
+		if (in_array) {
+			cJSON *array = cJSON_CreateArray();
+
+			cJSON_AddItemToArray(array, value);
+			value = array;
+		}
+		refused(o, key, value, "without control characters");
+	}
+}
+
+static int n_paths;
+
+static void try_path(const struct object *o, const cJSON *property)
+{
+	const char *key = property->string;
+	const char *pattern = cJSON_GetStringValue(keyword(property, "pattern"));
+	const cJSON *items = keyword(property, "items");
+
+	if (pattern && (!strncmp(pattern, "^/", 2) || !strncmp(pattern, "^(/", 3))) {
+		try_controls(o, key, pattern, "/", false);
+		n_paths++;
+	} else if (!strcmp(key, "Address")) {
+		try_controls(o, key, pattern, "unix:/", false);
+		try_controls(o, key, pattern, "unix:@", false);
+	} else if (!strcmp(key, "Listen")) {
+		pattern = cJSON_GetStringValue(keyword(items, "pattern"));
+		try_controls(o, key, pattern, "unix:/", true);
+	}
+}
+
+static void neither_takes_a_control_character_in_a_path(void **state)
+{
+	(void)state;
+	n_paths = 0;
+	each_property(try_path);
+	assert_int_equal(n_paths, 4);
+}
+
+/* The character of a class, which may be written as \uXXXX; moves on behind it. */
+static unsigned long class_char(const char **class)
+{
+	char digits[5] = "";
+
+	if (strncmp(*class, "\\u", 2))
+		return (unsigned char)*(*class)++;
+	memcpy(digits, *class + 2, 4);
+	*class += 6;
+	return strtoul(digits, NULL, 16);
+}
+
+/* Is it in the class that this "[^...]" is the complement of? */
+static bool excluded(const char *class, unsigned long c)
+{
+	for (class += 2; *class != ']';) {
+		unsigned long first = class_char(&class), last = first;
+
+		if (*class == '-') {
+			class ++;
+			last = class_char(&class);
+		}
+		if (first <= c && c <= last)
+			return true;
+	}
+	return false;
+}
+
+/* The name of one character of the first plane between two texts is taken, or refused. */
+static void try_name(unsigned long c, const char *before, const char *after, bool wrong)
+{
+	char json[64], why[] = "Name is ";
+	cJSON *name;
+
+	snprintf(json, sizeof(json), "\"%s\\u%04lx%s\"", before, c, after);
+	name = cJSON_Parse(json);
+	assert_non_null(name);
+	if (wrong)
+		refused(&objects[7], "Name", name, why);
+	else
+		taken(&objects[7], "Name", name, NULL);
+}
+
+/* Pattern: what a name begins with, what it goes on with, and what it ends in. */
+static void both_take_the_same_characters_in_a_name(void **state)
+{
+	const cJSON *property = step(step(schema_of(&objects[7]), "properties"), "Name");
+	const char *outer = keyword(property, "pattern")->valuestring + 1;
+	const char *inner = strchr(outer + 1, '['), *last = strchr(inner + 1, '[');
+
+	(void)state;
+	assert_string_equal(objects[7].name, "Apps[]");
+	assert_memory_equal(outer, last, (size_t)(strchr(outer, ']') - outer));
+	for (unsigned long c = 1; c < 0xffff; c++) {
+		if (c == 0x700)
+			c = 0x1fff; /* nothing of note, nor in the next gap */
+		else if (c == 0x20ff)
+			c = 0xfefe;
+		if (c == 'b') /* the other app's name */
+			continue;
+		try_name(c, "", "", excluded(outer, c));
+		try_name(c, "a", "b", excluded(inner, c));
+		try_name(c, "", "b", excluded(outer, c));
+		try_name(c, "a", "", excluded(outer, c));
+	}
+}
+
 /* The section of an object: "Apps[].Targets[]" is described in TARGETS, "Defaults" where apps are. */
 static const char *section_of(const struct object *o, char heading[64])
 {
@@ -515,6 +636,8 @@ int main(void)
 		cmocka_unit_test(both_have_the_same_defaults),
 		cmocka_unit_test(every_key_is_described_and_its_examples_are_taken),
 		cmocka_unit_test(no_key_takes_null),
+		cmocka_unit_test(neither_takes_a_control_character_in_a_path),
+		cmocka_unit_test(both_take_the_same_characters_in_a_name),
 		cmocka_unit_test(the_manual_has_every_key_with_its_bounds_and_default),
 	};
 

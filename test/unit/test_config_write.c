@@ -23,7 +23,7 @@ static const char everything[] =
 	"\"Bypass\":{\"Cgroup\":\"/c\",\"Flows\":8,\"UnreadKiB\":9},"
 	"\"Admin\":{\"Socket\":\"/s\",\"Http\":\"[::1]:80\"},"
 	"\"Apps\":[{\"Name\":\"a \\\"b\\\"\",\"Ports\":[1,\"7-9\",4,5],"
-	"\"Targets\":[{\"Address\":\"h:1\",\"Weight\":2,\"MaxConnections\":3},{\"Address\":\"[::1]:9\",\"Weight\":1,\"MaxConnections\":0}],"
+	"\"Targets\":[{\"Address\":\"h:1\",\"Weight\":2,\"MaxConnections\":3},{\"Address\":\"[::1]:90\",\"Weight\":1,\"MaxConnections\":0}],"
 	"\"Listen\":[\"127.0.0.1\",\"[::]\",\"unix:/a\",\"unix:@b\"],"
 	"\"ListenMode\":\"0600\",\"Balance\":\"random\",\"Engine\":\"splice\","
 	"\"Wire\":false,\"LocalBypass\":true,\"ConnectTimeout\":\"250ms\",\"ConnectRetries\":0,\"IdleTimeout\":\"0\","

@@ -51,7 +51,7 @@ static struct addr free_address(void)
 
 static int open_daemon(void **state)
 {
-	static const char text[] = "{\"Apps\":[{\"Name\":\"a \\\"b\\\" \\\\\",\"Ports\":[1],"
+	static const char text[] = "{\"Apps\":[{\"Name\":\"a \\\"b\\\" \\\\\",\"Ports\":[3],"
 				   "\"Targets\":[\"127.0.0.1:1\",\"h:2\"],\"MaxConnections\":7},"
 				   "{\"Name\":\"plain\",\"Ports\":[2],\"Targets\":[\"h:3\"]}]}";
 	struct config_vocabulary v = { balancer_names, n_balancers, engine_names, n_engines };

@@ -114,10 +114,10 @@ static void rates_are_of_what_was_there_before(void **state)
 		"new                          0     0.0       0.0         0/s        0/s      2/3\n"
 		"web                          6    20.0      10.0      1.0K/s        0/s      2/3\n"
 		"\n"
-		"TARGET*                 ACTIVE   NEW/s  FAILED/s  TO BACKEND  TO CLIENT       UP\n"
-		"h:1                          1     0.0       0.0         0/s        0/s       up\n"
-		"h:1                          1     7.0       0.0         0/s        0/s       up\n"
-		"h:2                          1     0.0       0.0         0/s        0/s       up\n");
+		"APP    TARGET*          ACTIVE   NEW/s  FAILED/s  TO BACKEND  TO CLIENT       UP\n"
+		"mail   h:1                   1     0.0       0.0         0/s        0/s       up\n"
+		"web    h:1                   1     7.0       0.0         0/s        0/s       up\n"
+		"web    h:2                   1     0.0       0.0         0/s        0/s       up\n");
 	free(text);
 	top_sample_free(&s);
 }
@@ -226,7 +226,7 @@ static void both_lists_get_room_and_what_is_left_out_is_told(void **state)
 		add_target(&s, name, name, i);
 	}
 	text = drawn(&v, &s);
-	assert_non_null(strstr(text, "\n... and 24 more\n\nTARGET"));
+	assert_non_null(strstr(text, "\n... and 24 more\n\nAPP    TARGET"));
 	assert_non_null(strstr(text, "\n... and 24 more\nq quit"));
 	free(text);
 	top_sample_free(&s);

@@ -45,13 +45,18 @@ static const struct wire_event *end_of(struct bench *b, const struct flow *f, si
 	return end;
 }
 
-static int tcp_state(int fd)
+static struct tcp_info info_of(int fd)
 {
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
 
 	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
-	return info.tcpi_state;
+	return info;
+}
+
+static bool retransmitted(int fd)
+{
+	return info_of(fd).tcpi_total_retrans > 0;
 }
 
 static void assert_figures(struct bench *b, const struct flow *f)
@@ -350,6 +355,33 @@ static void joined_sockets_are_silent(void **state)
 	bench_close(&b);
 }
 
+/* What does not come by the program is lost, and comes again: a socket that took it would have its
+ * sender believe that it has arrived. */
+static void joined_sockets_are_deaf(void **state)
+{
+	const struct variant *v = *state;
+	struct bench b;
+	struct flow f;
+
+	SKIP_IF_REASON();
+	bench_open(&b, v->family, as_usual);
+	flow_open(&b, &f); /* so the first byte has the number that the sockets expect */
+	wire_devices_close(b.devices, false);
+	b.devices = NULL;
+	send_all(&b, &f, CLIENT, 1000);
+	send_all(&b, &f, BACKEND, 1000);
+	for (int side = 0; side < 2; side++)
+		WAIT_FOR(&b, retransmitted(f.outer[side]));
+	assert_untouched(&f);
+	devices_start(&b);
+	receive_all(&b, &f, BACKEND);
+	receive_all(&b, &f, CLIENT);
+	exchange(&b, &f, 1, 100000);
+	assert_untouched(&f);
+	flow_close(&b, &f);
+	bench_close(&b);
+}
+
 /* Moves what has come on the proxy's sockets to the other ones, as an engine before the wire does. */
 static void relay(struct flow *f, size_t moved[2])
 {
@@ -610,7 +642,7 @@ static void an_ended_flow_makes_way(void **state)
 	end_of(&b, &old, 2);
 	wire_end(b.wire, (uint32_t)old.index, clock_ns());
 	/* The program has seen the last ACK before the client, whose port it is until then. */
-	WAIT_FOR(&b, tcp_state(old.outer[CLIENT]) == BPF_TCP_CLOSE);
+	WAIT_FOR(&b, info_of(old.outer[CLIENT]).tcpi_state == BPF_TCP_CLOSE);
 	close_fd(&old.outer[CLIENT]);
 	close_fd(&old.inner[CLIENT]);
 	flow_init(&new);
@@ -627,6 +659,43 @@ static void an_ended_flow_makes_way(void **state)
 	flow_close(&b, &old);
 	exchange(&b, &new, 1, 100000);
 	flow_close(&b, &new);
+	bench_close(&b);
+}
+
+/* The proxy's local port is free when the flow has ended, and a connection that gets it hears what
+ * is for it, also that nobody listens any more. */
+static void a_local_port_may_be_used_again(void **state)
+{
+	const struct variant *v = *state;
+	const struct addr rear = rear_address(v->family, REAR_PORT);
+	struct addr own;
+	socklen_t len = sizeof(own);
+	struct bench b;
+	struct flow f;
+	int again;
+
+	SKIP_IF_REASON();
+	bench_open(&b, v->family, as_usual);
+	flow_open(&b, &f);
+	assert_int_equal(getsockname(f.inner[BACKEND], &own.sa, &len), 0);
+	shut(&f, CLIENT); /* first: so it has the TIME_WAIT, and not the backend */
+	WAIT_FOR(&b, (outer_receive(&f, BACKEND, 1), f.has_ended[BACKEND]));
+	shut(&f, BACKEND);
+	end_of(&b, &f, 2);
+	wire_end(b.wire, (uint32_t)f.index, clock_ns());
+	WAIT_FOR(&b, info_of(f.outer[BACKEND]).tcpi_state == BPF_TCP_CLOSE);
+	for (int side = 0; side < 2; side++)
+		close_fd(&f.inner[side]);
+	close_fd(&b.rear);
+	again = new_socket(LAB_PROXY, v->family);
+	set_option(again, SOL_SOCKET, SO_REUSEADDR, 1);
+	assert_int_equal(bind(again, &own.sa, len), 0);
+	if (connect(again, &rear.sa, addr_len(&rear)))
+		assert_int_equal(errno, EINPROGRESS);
+	WAIT_FOR(&b, option(again, SOL_SOCKET, SO_ERROR) == ECONNREFUSED);
+	assert_int_equal(counter(&b, WIRE_TO_STACK_REUSED), 1);
+	close(again);
+	flow_close(&b, &f);
 	bench_close(&b);
 }
 
@@ -790,6 +859,7 @@ int main(void)
 		cmocka_unit_test(a_late_listener_holds_nothing),
 		BOTH_FAMILIES(a_wildcard_listens_for_its_family),
 		cmocka_unit_test(joined_sockets_are_silent),
+		BOTH_FAMILIES(joined_sockets_are_deaf),
 		cmocka_unit_test(a_refusal_leaves_all_as_it_was),
 		BOTH_FAMILIES(a_busy_flow_is_promoted),
 		cmocka_unit_test(a_full_table_says_so),
@@ -797,6 +867,7 @@ int main(void)
 		BOTH_FAMILIES(a_killed_flow_is_reset),
 		BOTH_FAMILIES(a_killed_flow_answers),
 		BOTH_FAMILIES(an_ended_flow_makes_way),
+		BOTH_FAMILIES(a_local_port_may_be_used_again),
 		cmocka_unit_test(a_flow_follows_its_route),
 		BOTH_FAMILIES(a_way_that_gets_narrow_is_told_to_the_senders),
 		cmocka_unit_test(a_route_that_gets_narrow_is_followed),

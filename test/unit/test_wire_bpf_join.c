@@ -580,6 +580,40 @@ static void a_leg_that_is_still_in_the_table_is_refused(void **state)
 	}
 }
 
+/* Whoever sends it, perhaps blindly: the connection is there, and nothing of it is kept from its
+ * socket. */
+static void a_late_syn_holds_nothing(void **state)
+{
+	struct wire_listener l = { 0 };
+	struct segment syn = { .flags = SYN, .window = 500 };
+	struct segment answer = { .flags = SYN | ACK, .window = 500 };
+	struct pair p;
+	uint32_t unused = 0;
+
+	SKIP_IF_REASON();
+	p = open_pair(*state);
+	for (int i = 0; i < 2; i++)
+		bpf_map_delete_elem(map_fd(p.b->bpf->maps.wire_holds), &p.side[i].leg);
+	memcpy(l.addr, p.side[0].leg.daddr, sizeof(l.addr));
+	l.port = p.side[0].leg.dport;
+	assert_int_equal(bpf_map_update_elem(map_fd(p.b->bpf->maps.wire_listeners), &l, &unused, 0),
+			 0);
+	assert_int_equal(bpf_map_update_elem(map_fd(p.b->bpf->maps.wire_expected), &p.side[1].proxy,
+					     &unused, 0),
+			 0);
+	syn.t = p.side[0].leg;
+	answer.t = p.side[1].leg;
+	assert_int_equal(bench_send(p.b, &syn), TC_PASSED);
+	assert_int_equal(bench_send(p.b, &answer), TC_PASSED);
+	for (int i = 0; i < 2; i++)
+		assert_false(is_in(p.b->bpf->maps.wire_holds, &p.side[i].leg));
+	/* But one that begins a connection does. */
+	syn.t.sport = htons(1);
+	assert_int_equal(bench_send(p.b, &syn), TC_PASSED);
+	assert_true(is_in(p.b->bpf->maps.wire_holds, &syn.t));
+	close_pair(&p);
+}
+
 struct sender {
 	struct bench *b;
 	int error, verdict;
@@ -674,6 +708,7 @@ int main(void)
 		IN_EVERY_FAMILY(what_a_peer_was_told_must_fit_the_other_way),
 		cmocka_unit_test(a_socket_without_a_route_is_refused),
 		IN_EVERY_FAMILY(both_legs_must_be_held),
+		IN_EVERY_FAMILY(a_late_syn_holds_nothing),
 		IN_EVERY_FAMILY(a_packet_that_crosses_the_join_goes_on),
 		IN_EVERY_FAMILY(a_leg_that_is_still_in_the_table_is_refused),
 	};

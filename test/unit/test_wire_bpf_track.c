@@ -205,13 +205,16 @@ static void a_reset_is_an_end_if_its_number_is_right(void **state)
 {
 	const struct {
 		uint32_t at;
-		bool ends;
+		bool after_fin, ends;
 	} cases[] = {
-		{ 0, true },
-		{ 1 << 20, true },            /* the last that is allowed */
-		{ (1 << 20) + 65537, false }, /* and more than a segment above */
-		{ (uint32_t)-1, false },      /* acknowledged already */
-		{ 1u << 31, false },
+		{ 0, false, true },   /* what has been acknowledged */
+		{ 100, false, true }, /* what has been sent, and is under way */
+		{ 101, true, true },
+		{ 100, true, false },           /* the FIN counts */
+		{ 50, false, false },           /* its receiver would ask what is right: RFC 5961 */
+		{ 1 << 20, false, false },      /* so it would to the last that is allowed */
+		{ (uint32_t)-1, false, false }, /* acknowledged already */
+		{ 1u << 31, false, false },
 	};
 	struct bench *b;
 
@@ -219,11 +222,15 @@ static void a_reset_is_an_end_if_its_number_is_right(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		for (int side = 0; side < 2; side++) {
 			b = bench_joined(*state);
+			send_payload(b, side, 0, 0, 100);
+			if (cases[i].after_fin)
+				send_flags(b, side, 100, 0, ACK | FIN);
 			send_flags(b, side, cases[i].at, 0, RST);
 			assert_int_equal(from_side(b, side)->state & WIRE_RST,
 					 cases[i].ends ? WIRE_RST : 0);
 			if (cases[i].ends)
-				expect_event(b, 1, side ? 0 : WIRE_RST, side ? WIRE_RST : 0);
+				expect_event(b, 1, side ? 0 : from_side(b, 0)->state,
+					     side ? from_side(b, 1)->state : 0);
 			send_flags(b, side ^ 1, 0, 0, RST | ACK);
 			assert_int_equal(b->events, 1);
 		}

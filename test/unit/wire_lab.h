@@ -208,27 +208,34 @@ static inline void on_event(void *arg, const struct wire_event *event)
 	b->events[b->n_events++] = *event;
 }
 
-/* The wire alone, with its devices; what `conf` does not say is as a test wants it. */
-static inline void wire_start(struct bench *b, struct wire_conf conf)
+static inline void devices_start(struct bench *b)
 {
 	static char *const names[] = { "client", "backend" };
-	struct wire_devices_conf devices = {
+	const struct wire_devices_conf devices = {
 		.names = names,
 		.n_names = ARRAY_SIZE(names),
 		.no_tcx = b->no_tcx,
+		.program_fd = wire_program_fd(b->wire),
+		.pin_folder = wire_pin_folder(b->wire),
+		.always = park_ifindex(wire_park(b->wire)),
 	};
+	char why[256] = "";
+
+	if (wire_devices_open(&devices, &b->devices, why, sizeof(why)))
+		fail_msg("%s", why);
+	wire_devices_update(b->devices);
+}
+
+/* The wire alone, with its devices; what `conf` does not say is as a test wants it. */
+static inline void wire_start(struct bench *b, struct wire_conf conf)
+{
 	char why[256] = "";
 
 	go_to(LAB_PROXY);
 	conf.flows = conf.flows ? conf.flows : FLOWS_MAX;
 	if (wire_open(&conf, &b->wire, why, sizeof(why)))
 		fail_msg("%s", why);
-	devices.program_fd = wire_program_fd(b->wire);
-	devices.pin_folder = wire_pin_folder(b->wire);
-	devices.always = park_ifindex(wire_park(b->wire));
-	if (wire_devices_open(&devices, &b->devices, why, sizeof(why)))
-		fail_msg("%s", why);
-	wire_devices_update(b->devices);
+	devices_start(b);
 	assert_int_equal(wire_ring_open(b->wire, b->ring_index, on_event, b, &b->ring), 0);
 }
 

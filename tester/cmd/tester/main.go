@@ -128,7 +128,7 @@ func common(flags *flag.FlagSet) (shunt, config *string) {
 func run(args []string) {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	shunt, config := common(flags)
-	engines := flags.String("engine", "copy,splice,sockmap,wire,bypass,auto", "")
+	engines := flags.String("engine", strings.Join(scenario.Engines, ","), "")
 	lossy := flags.String("lossy", "build/bpf/lossy.bpf.o", "")
 	families := flags.String("family", "4,6", "")
 	only := flags.String("only", "", "")
@@ -143,6 +143,11 @@ func run(args []string) {
 	}
 	o := scenario.Options{Shunt: absolute(*shunt), Config: absolute(*config), Lossy: absolute(*lossy),
 		Engines: strings.Split(*engines, ","), Unprivileged: *unprivileged}
+	for _, name := range o.Engines {
+		if !scenario.IsEngine(name) {
+			usage("--engine %s: %q is none of %s", *engines, name, strings.Join(scenario.Engines, ", "))
+		}
+	}
 	for _, text := range strings.Split(*families, ",") {
 		family, err := strconv.Atoi(text)
 		if err != nil || family != 4 && family != 6 {

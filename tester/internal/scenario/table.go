@@ -295,6 +295,19 @@ var table = []scenario{
 		"SIGINT, and the second SIGTERM, reset what is under way", secondStop, ""},
 }
 
+// Engines are what trials are repeated with: those of the daemon, and the bypass.
+var Engines = []string{"copy", "splice", "sockmap", "wire", bypass, "auto"}
+
+// IsEngine says whether there is an engine of this name.
+func IsEngine(name string) bool {
+	for _, engine := range Engines {
+		if name == engine {
+			return true
+		}
+	}
+	return false
+}
+
 // Options is what a run is about.
 type Options struct {
 	Shunt, Config string

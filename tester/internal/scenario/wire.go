@@ -13,8 +13,8 @@ import (
 	"shunt/tester/internal/lab"
 )
 
-// wireLinger is longer than the entry of an ended flow stays on the wire, and its sockets with it: two seconds,
-// and as much for a worker that is late.
+// wireLinger is longer than the entry of an ended flow stays on the wire: two seconds, and as much for a worker that is
+// late.
 const wireLinger = 4 * time.Second
 
 // served has a new connection carry bytes, and wants it on the wire, or off it for a reason, of which why
