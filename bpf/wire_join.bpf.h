@@ -38,6 +38,7 @@ struct endpoint {
 	__u32 snd_wnd, rcv_wnd; /* bytes that the peer still allows, and that we do */
 	__u32 ts_recent, clock; /* the peer's last TSval, and ours now */
 	__u32 mss_told, mss_offered;
+	__u32 mtu; /* of the way to the peer */
 	__u32 rx_ifindex, tx_ifindex;
 	__u32 options, ecn;
 	__u8 snd_wscale, rcv_wscale;
@@ -92,6 +93,11 @@ static __always_inline void read_socket(const struct tcp_sock *tp, struct endpoi
 	e->ecn = tp->ecn_flags & (TCP_ECN_OK | TCP_ECN_MODE_ACCECN);
 	e->rx_ifindex = sk->sk_rx_dst_ifindex;
 	e->tx_ifindex = sk->sk_dst_cache->dev->ifindex; /* NULL reads as 0 */
+	/* What the socket has last gone by, of route and router; the device may have changed since.
+	 */
+	e->mtu = tp->inet_conn.icsk_pmtu_cookie;
+	if (e->mtu > sk->sk_dst_cache->dev->mtu)
+		e->mtu = sk->sk_dst_cache->dev->mtu;
 	e->clock = timestamp_clock(tp);
 	read_options(tp, e);
 }
@@ -143,8 +149,17 @@ static __always_inline bool add_hold(const struct wire_tuple *leg, bool must_be_
 	return h->ifindex || !must_be_seen;
 }
 
+/* May a peer send what the way to the other one does not take? */
+static __always_inline bool may_exceed(const struct endpoint *from, const struct endpoint *to,
+				       bool is_ipv6)
+{
+	__u32 ip = is_ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+
+	return from->mss_told + sizeof(struct tcp_header) + ip > to->mtu;
+}
+
 static __always_inline enum wire_refusal judge(const struct endpoint *a, const struct endpoint *b,
-					       bool both_held)
+					       bool is_ipv6, bool both_held)
 {
 	if ((a->options ^ b->options) & TCPI_OPT_TIMESTAMPS)
 		return WIRE_TIMESTAMPS;
@@ -154,6 +169,8 @@ static __always_inline enum wire_refusal judge(const struct endpoint *a, const s
 		return WIRE_MSS;
 	if (!a->tx_ifindex || !b->tx_ifindex)
 		return WIRE_NO_ROUTE;
+	if (may_exceed(a, b, is_ipv6) || may_exceed(b, a, is_ipv6))
+		return WIRE_MTU;
 	if (!both_held)
 		return WIRE_NOT_SEEN;
 	if (!a->is_dry || !b->is_dry)
@@ -212,7 +229,9 @@ static __always_inline enum wire_refusal join(struct __sk_buff *skb, struct wire
 	r->mss_offered[1] = b.mss_offered;
 	r->options[0] = a.options;
 	r->options[1] = b.options;
-	refusal = judge(&a, &b, held[0] && held[1]);
+	r->mtu[0] = a.mtu;
+	r->mtu[1] = b.mtu;
+	refusal = judge(&a, &b, !is_mapped(&r->leg[0]), held[0] && held[1]);
 	if (refusal)
 		return refusal;
 	if (!enter_leg(r, 0, &a, &b))

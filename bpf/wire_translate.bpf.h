@@ -7,6 +7,7 @@
 #ifndef WIRE_TRANSLATE_BPF_H
 #define WIRE_TRANSLATE_BPF_H
 
+#include "wire_mtu.bpf.h"
 #include "wire_options.bpf.h"
 #include "wire_track.bpf.h"
 
@@ -126,6 +127,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct packet *p,
 	struct wire_direction *d = direction(slot), *o = direction(slot ^ 1);
 	bool from_userspace = skb->ifindex == s->park_ifindex;
 	struct arrived was;
+	__u32 mtu;
 
 	if (!d || !o || p->is_malformed || p->is_ipv6 != leg->is_ipv6)
 		return drop(WIRE_DROPPED_MALFORMED);
@@ -133,6 +135,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct packet *p,
 		return answer_with_reset(skb, p, o);
 	if (is_lost_for_test(s))
 		return drop(WIRE_DROPPED_FOR_TEST);
+	if (is_too_big(skb, p, d, &mtu))
+		return answer_too_big(skb, p, mtu, o);
 	if (!translate(skb, p, leg, &was))
 		return drop(WIRE_DROPPED_MALFORMED);
 	if (READ_ONCE(leg->slot) != slot)

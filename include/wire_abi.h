@@ -125,7 +125,8 @@ struct wire_direction {
 	__u32 generation; /* of the slot's use */
 	__u32 killed;     /* 1: answer each packet with a RST, forward none but RSTs of userspace */
 	__u32 ifindex;    /* the device by which its packets leave */
-	__u32 reserved_too[12];
+	__u32 mtu;        /* of their route; 0: that of the device */
+	__u32 reserved_too[11];
 };
 
 /*
@@ -164,6 +165,7 @@ enum wire_refusal {
 	WIRE_ECN,        /* likewise; or a leg has agreed on accurate ECN, which counts by leg */
 	WIRE_MSS,        /* a peer takes only smaller segments than the other one was told */
 	WIRE_NO_ROUTE,   /* a socket has no cached route to send by */
+	WIRE_MTU,        /* a peer was told segments that the way to the other one does not take */
 	WIRE_NOT_SEEN, /* a leg is not held, or its packets come in by a device without the program */
 	WIRE_NOT_DRY,    /* a socket holds bytes, or some are not acknowledged: ask again */
 	WIRE_TABLE_FULL, /* the map of legs; or one of these is in it still */
@@ -187,6 +189,7 @@ struct wire_request {
 	__u32 mss_told[2];    /* what the proxy has announced on the leg */
 	__u32 mss_offered[2]; /* what the peer has announced, or an upper bound of what it takes */
 	__u32 options[2];     /* TCPI_OPT_* of the legs */
+	__u32 mtu[2];         /* of the ways to the peers, as far as this host knows them */
 	__u32 reserved;
 };
 
@@ -198,6 +201,7 @@ enum wire_counter {
 	WIRE_PARK_FAILED,       /* the parking device did not take it: to the stack, whole */
 	WIRE_UNPARKED_TO_STACK, /* came back from the parking device, its leg is not joined */
 	WIRE_RST_ANSWERED,      /* packet of a killed flow, answered with a RST */
+	WIRE_TOO_BIG_ANSWERED,  /* for the way on: its sender is told by ICMP to make it smaller */
 	WIRE_TO_STACK_FRAGMENT, /* of an IP packet; whose it is, is not known */
 	WIRE_TO_STACK_OPTIONS,  /* IP options or IPv6 extension headers before TCP */
 	WIRE_TO_STACK_REUSED,   /* SYN or SYN-ACK on a leg that has ended: its entry went */
@@ -218,7 +222,7 @@ _Static_assert(sizeof(struct wire_direction) == 128, "two cache lines");
 _Static_assert(offsetof(struct wire_direction, ring) == 64, "userspace's own cache line");
 _Static_assert(sizeof(struct wire_flow) == 264, "no hidden padding");
 _Static_assert(sizeof(struct wire_event) == 16, "no hidden padding");
-_Static_assert(sizeof(struct wire_request) == 136, "no hidden padding");
+_Static_assert(sizeof(struct wire_request) == 144, "no hidden padding");
 #endif
 
 #endif

@@ -59,6 +59,8 @@ static const char *const reason_texts[N_ENGINE_REASONS] = {
 	[ENGINE_WIRE_MSS] = ("not on the wire: the backend takes only smaller segments than the "
 			     "client was told"),
 	[ENGINE_WIRE_NO_ROUTE] = "not on the wire: the kernel has no route to one of its ends",
+	[ENGINE_WIRE_MTU] = ("not on the wire: the way to one end takes only smaller packets than "
+			     "the other end was told"),
 	[ENGINE_WIRE_NO_SLOT] = "not on the wire: its table is full",
 	[ENGINE_WIRE_HEADER] = "not on the wire yet: it has begun with a PROXY header",
 	[ENGINE_WIRE_BRIEF] = ("not on the wire yet: its app's connections have lately been over "

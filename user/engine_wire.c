@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "engine_wire_share.h"
+#include "wire_leg.h"
 
 /* Less than that in TCP_MAXSEG is refused by the kernel. */
 #define MSS_MIN 88
@@ -116,14 +117,24 @@ static void wire_withdraw(struct relay *r)
 	r->joint = NULL;
 }
 
-/*
- * The backend must not send larger segments than the client can take: it is told the client's
- * limit. That the option or the expectation can't be set shows at the join, as another reason.
- */
+/* The backend must not send larger segments than the client can take, or the way to it: it is told
+ * the lesser limit. */
+static void limit_segments(const struct relay *r, int fd)
+{
+	const struct joint *j = joint_of(r);
+	uint32_t of_path = wire_leg_mss(r->side[CLIENT].watch.fd, &j->client), least;
+	int mss;
+
+	least = j->client_mss && of_path ? MIN(j->client_mss, of_path) : j->client_mss + of_path;
+	mss = (int)MAX(least, MSS_MIN);
+	if (least)
+		setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss));
+}
+
+/* That the option or the expectation can't be set shows at the join, as another reason. */
 static void wire_prepare(struct relay *r, int fd)
 {
 	struct joint *j = joint_of(r);
-	int mss;
 
 	if (!relay_is_tcp(r)) {
 		wire_withdraw(r);
@@ -134,9 +145,7 @@ static void wire_prepare(struct relay *r, int fd)
 		r->joint = j = joint_new(r);
 	if (!j || fd < 0)
 		return;
-	mss = (int)MAX(j->client_mss, MSS_MIN);
-	if (j->client_mss)
-		setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, sizeof(mss));
+	limit_segments(r, fd);
 	if (wire_expect(r->pools->wire->wire, fd))
 		return;
 }
@@ -155,6 +164,7 @@ static enum engine_reason reason_of(enum wire_refusal refusal)
 		[WIRE_ECN] = ENGINE_WIRE_ECN,
 		[WIRE_MSS] = ENGINE_WIRE_MSS,
 		[WIRE_NO_ROUTE] = ENGINE_WIRE_NO_ROUTE,
+		[WIRE_MTU] = ENGINE_WIRE_MTU,
 		[WIRE_TABLE_FULL] = ENGINE_WIRE_NO_SLOT,
 	};
 

@@ -94,12 +94,18 @@ static struct ingress_device *ip_device(const struct ingress *in, uint32_t ifind
 	return d;
 }
 
-static void want(void *arg, uint32_t ifindex)
+static void want(struct ingress *in, uint32_t ifindex)
 {
-	struct ingress_device *d = ip_device(arg, ifindex);
+	struct ingress_device *d = ip_device(in, ifindex);
 
 	if (d)
 		d->is_wanted = true;
+}
+
+static void on_target_device(void *arg, uint32_t ifindex, uint32_t mtu)
+{
+	(void)mtu;
+	want(arg, ifindex);
 }
 
 /* --- what listens ---------------------------------------------------------------------------- */
@@ -189,7 +195,8 @@ static int look(struct look *k, struct netlink *n, const struct ingress_wish *wi
 		return rc;
 	want_listens(k, wish->listens);
 	addr_set_sort(wish->targets);
-	return netlink_routes(n, wish->targets->at, wish->targets->n, NULL, want, k->in);
+	return netlink_routes(n, wish->targets->at, wish->targets->n, NULL, on_target_device,
+			      k->in);
 }
 
 int ingress_look(struct ingress *in, struct netlink *n, const struct ingress_wish *wish)

@@ -344,7 +344,17 @@ int netlink_filters(struct netlink *n, uint32_t ifindex, bool at_ingress, netlin
 
 /* --- routes ---------------------------------------------------------------------------------- */
 
-static void on_next_hops(const struct receiver *to, const struct rtattr *list)
+static uint32_t route_mtu(const struct rtattr *metrics)
+{
+	const struct rtattr *at[RTAX_MTU + 1] = { 0 };
+	const char *from = metrics ? RTA_DATA(metrics) : NULL;
+
+	if (metrics)
+		parse_attributes(at, ARRAY_SIZE(at), from, from + payload_bytes(metrics));
+	return get_u32(at[RTAX_MTU]);
+}
+
+static void on_next_hops(const struct receiver *to, const struct rtattr *list, uint32_t mtu)
 {
 	const char *p = RTA_DATA(list), *end = p + payload_bytes(list);
 
@@ -354,7 +364,7 @@ static void on_next_hops(const struct receiver *to, const struct rtattr *list)
 
 		if (hop->rtnh_len < sizeof(*hop) || step > end - p)
 			return;
-		to->device(to->arg, (uint32_t)hop->rtnh_ifindex);
+		to->device(to->arg, (uint32_t)hop->rtnh_ifindex, mtu);
 		p += step;
 	}
 }
@@ -364,18 +374,20 @@ static void on_route(void *arg, const struct nlmsghdr *m)
 	const struct rtattr *at[RTA_MULTIPATH + 1];
 	const struct rtmsg *header = NLMSG_DATA(m);
 	const struct receiver *to = arg;
+	uint32_t mtu;
 
 	if (!has_header(m, RTM_NEWROUTE, sizeof(*header)))
 		return;
 	parse_message(at, ARRAY_SIZE(at), m, sizeof(*header));
+	mtu = route_mtu(at[RTA_METRICS]);
 	/* Of an address of ours the route names the device that has it, not the one it is reached
 	 * by. */
 	if (header->rtm_type == RTN_LOCAL)
-		to->device(to->arg, NETLINK_LOOPBACK_IFINDEX);
+		to->device(to->arg, NETLINK_LOOPBACK_IFINDEX, mtu);
 	else if (header->rtm_type == RTN_UNICAST && at[RTA_MULTIPATH])
-		on_next_hops(to, at[RTA_MULTIPATH]);
+		on_next_hops(to, at[RTA_MULTIPATH], mtu);
 	else if (header->rtm_type == RTN_UNICAST && at[RTA_OIF])
-		to->device(to->arg, get_u32(at[RTA_OIF]));
+		to->device(to->arg, get_u32(at[RTA_OIF]), mtu);
 }
 
 static size_t host_bytes(const struct addr *a)

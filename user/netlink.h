@@ -65,9 +65,10 @@ int netlink_filters(struct netlink *n, uint32_t ifindex, bool at_ingress, netlin
 /*
  * By which devices the routes to hosts lead: one call for each, several for a route with several
  * next hops, NETLINK_LOOPBACK_IFINDEX for an address of this machine, none where no route leads.
- * from: for packets that have this address of ours, which rules may ask for; NULL: for any.
+ * from: for packets that have this address of ours, which rules may ask for; NULL: for any. mtu:
+ * that of the route; 0: it has none, that of the device holds.
  */
-typedef void (*netlink_device_fn)(void *arg, uint32_t ifindex);
+typedef void (*netlink_device_fn)(void *arg, uint32_t ifindex, uint32_t mtu);
 int netlink_routes(struct netlink *n, const struct addr *to, size_t count, const struct addr *from,
 		   netlink_device_fn each, void *arg) must_check;
 

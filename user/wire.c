@@ -447,22 +447,24 @@ void wire_give(struct wire *w, uint32_t flow, uint64_t now_ns)
 /* --- routes ---------------------------------------------------------------------------------- */
 
 struct route_look {
-	uint32_t now, first; /* the device that is used, and the first that a route leads to */
-	bool is_right;
+	uint32_t now; /* the device that is used */
+	/* It, if a route leads there, else the first that one leads to; 0: none. */
+	uint32_t ifindex;
+	uint32_t mtu;
 };
 
-static void on_route_device(void *arg, uint32_t ifindex)
+static void on_route_device(void *arg, uint32_t ifindex, uint32_t mtu)
 {
 	struct route_look *look = arg;
 
-	if (!look->first)
-		look->first = ifindex;
-	if (ifindex == look->now)
-		look->is_right = true;
+	if (look->ifindex && ifindex != look->now)
+		return;
+	look->ifindex = ifindex;
+	look->mtu = mtu;
 }
 
-/* By which device packets of a direction leave. Of several that will do, the one that they leave by
- * now. */
+/* By which device packets of a direction leave, and how large they may be. Of several that will do,
+ * the one that they leave by now. */
 static bool reroute(struct wire *w, struct netlink *n, uint32_t flow, int side)
 {
 	const struct wire_flow *f = wire_flow(w, flow);
@@ -474,14 +476,17 @@ static bool reroute(struct wire *w, struct netlink *n, uint32_t flow, int side)
 
 	wire_leg_peer(&f->leg[!side], &to);
 	wire_leg_own(&f->leg[!side], &from);
-	if (netlink_routes(n, &to, 1, &from, on_route_device, &look) || look.is_right ||
-	    !look.first || look.first == NETLINK_LOOPBACK_IFINDEX)
+	if (netlink_routes(n, &to, 1, &from, on_route_device, &look) || !look.ifindex ||
+	    look.ifindex == NETLINK_LOOPBACK_IFINDEX ||
+	    (look.ifindex == look.now && look.mtu == d->mtu))
 		return false;
 	/* It may have been given meanwhile, and taken by somebody else. */
 	pthread_mutex_lock(&w->mutex);
 	changes = f->in_use && d->generation == generation;
-	if (changes)
-		__atomic_store_n(&d->ifindex, look.first, __ATOMIC_RELAXED);
+	if (changes) {
+		__atomic_store_n(&d->mtu, look.mtu, __ATOMIC_RELAXED);
+		__atomic_store_n(&d->ifindex, look.ifindex, __ATOMIC_RELAXED);
+	}
 	pthread_mutex_unlock(&w->mutex);
 	return changes;
 }

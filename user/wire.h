@@ -117,7 +117,8 @@ void wire_end(struct wire *w, uint32_t flow, uint64_t now_ns);
  * while the flow lingers, the program makes way for it.
  */
 void wire_give(struct wire *w, uint32_t flow, uint64_t now_ns);
-/* Routes have changed: looks up by which device each joined leg leaves now. Legs that changed. */
+/* Routes have changed: looks up by which device each joined leg leaves now, and what its route's
+ * MTU is. Legs that changed. */
 size_t wire_reroute(struct wire *w);
 
 /* --- flows of a daemon before ---------------------------------------------------------------- */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "wire_leg.h"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <string.h>
 
 #include "wire.h"
@@ -60,4 +64,16 @@ bool wire_leg_of(int fd, struct wire_tuple *leg)
 	wire_leg_put_host(leg->saddr, &peer);
 	wire_leg_put_host(leg->daddr, &own);
 	return true;
+}
+
+uint32_t wire_leg_mss(int fd, const struct wire_tuple *leg)
+{
+	size_t ip = wire_leg_is_ipv6(leg) ? sizeof(struct ip6_hdr) : sizeof(struct iphdr);
+	uint32_t headers = (uint32_t)(ip + sizeof(struct tcphdr));
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) || info.tcpi_pmtu <= headers)
+		return 0;
+	return info.tcpi_pmtu - headers;
 }

@@ -17,5 +17,8 @@ bool wire_leg_is_ipv6(const struct wire_tuple *leg);
 /* The two ends of a leg: ours, and the peer's. */
 void wire_leg_own(const struct wire_tuple *leg, struct addr *out);
 void wire_leg_peer(const struct wire_tuple *leg, struct addr *out);
+/* The largest segment that fits into a packet to a leg's peer, as its connected socket knows the
+ * way; 0: not known. */
+uint32_t wire_leg_mss(int fd, const struct wire_tuple *leg);
 
 #endif

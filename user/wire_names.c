@@ -8,6 +8,7 @@ const char *const wire_counter_names[N_WIRE_COUNTERS] = {
 	[WIRE_PARK_FAILED] = "park_failed",
 	[WIRE_UNPARKED_TO_STACK] = "unparked_to_stack",
 	[WIRE_RST_ANSWERED] = "rst_answered",
+	[WIRE_TOO_BIG_ANSWERED] = "too_big_answered",
 	[WIRE_TO_STACK_FRAGMENT] = "to_stack_fragment",
 	[WIRE_TO_STACK_OPTIONS] = "to_stack_options",
 	[WIRE_TO_STACK_REUSED] = "to_stack_reused",

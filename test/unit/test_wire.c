@@ -6,7 +6,9 @@
  * skipped, and says why.
  */
 #include <linux/bpf.h>
+#include <linux/ethtool.h>
 #include <linux/membarrier.h>
+#include <linux/sockios.h>
 #include <sys/syscall.h>
 
 #include "wire_lab.h"
@@ -746,6 +748,100 @@ static void a_flow_follows_its_route(void **state)
 	bench_close(&b);
 }
 
+static void set_device_mtu(enum lab_place place, const char *device, int mtu)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "ip link set %s mtu %d", device, mtu);
+	run(place, command);
+}
+
+static void set_segments(unsigned int most)
+{
+	char command[128];
+
+	for (int place = 0; place < N_LAB_PLACES; place++) {
+		if (place == LAB_PROXY)
+			continue;
+		snprintf(command, sizeof(command), "ip link set proxy gso_max_segs %u", most);
+		run((enum lab_place)place, command);
+	}
+}
+
+/* Whether a device of the proxy's leaves it to the one that receives to compute checksums. */
+static void set_checksums(const char *device, bool are_left)
+{
+	struct ethtool_value value = { .cmd = ETHTOOL_STXCSUM, .data = are_left };
+	struct ifreq request = { .ifr_data = (char *)&value };
+	int fd = new_socket(LAB_PROXY, AF_INET);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", device);
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &request), 0);
+	close(fd);
+}
+
+/* The proxy's own devices are the narrow place: no router says so, and the program has to. */
+static void a_way_that_gets_narrow_is_told_to_the_senders(void **state)
+{
+	const struct variant *v = *state;
+	static const struct {
+		unsigned int segments; /* that are sent as one packet */
+		bool checksums;
+	} cases[] = { { 1, true }, { 64, true }, { 1, false }, { 64, false } };
+	const int usual = 1500, narrow = 1300;
+	struct bench b;
+	struct flow f;
+
+	SKIP_IF_REASON();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		set_segments(cases[i].segments);
+		set_checksums("backend", cases[i].checksums);
+		bench_open(&b, v->family, as_usual);
+		flow_open(&b, &f);
+		for (int end = 0; end < 2; end++) {
+			send_all(&b, &f, end, 100000);
+			receive_all(&b, &f, !end);
+		}
+		assert_int_equal(counter(&b, WIRE_TOO_BIG_ANSWERED), 0);
+		set_device_mtu(LAB_PROXY, "client", narrow);
+		set_device_mtu(LAB_CLIENT, "proxy", narrow);
+		exchange(&b, &f, 1, 1000000);
+		assert_true(counter(&b, WIRE_TOO_BIG_ANSWERED) > 0);
+		flow_close(&b, &f);
+		bench_close(&b);
+		set_device_mtu(LAB_PROXY, "client", usual);
+		set_device_mtu(LAB_CLIENT, "proxy", usual);
+		run(LAB_BACKEND, "ip route flush cache");
+		run(LAB_BACKEND, "ip -6 route flush cache");
+	}
+	set_checksums("backend", true);
+}
+
+static void a_route_that_gets_narrow_is_followed(void **state)
+{
+	const uint32_t narrow = 1300;
+	struct bench b;
+	struct flow f;
+
+	(void)state;
+	SKIP_IF_REASON();
+	bench_open(&b, AF_INET, as_usual);
+	flow_open(&b, &f);
+	run(LAB_PROXY, "ip route add 10.231.2.2/32 dev backend mtu 1300");
+	assert_int_equal(wire_reroute(b.wire), 1);
+	assert_int_equal(wire_direction(b.wire, (uint32_t)f.index, CLIENT)->mtu, narrow);
+	assert_int_equal(wire_reroute(b.wire), 0);
+	send_all(&b, &f, CLIENT, 100000);
+	receive_all(&b, &f, BACKEND);
+	assert_true(counter(&b, WIRE_TOO_BIG_ANSWERED) > 0);
+	run(LAB_PROXY, "ip route delete 10.231.2.2/32 dev backend");
+	assert_int_equal(wire_reroute(b.wire), 1);
+	assert_int_equal(wire_direction(b.wire, (uint32_t)f.index, CLIENT)->mtu, 0);
+	run(LAB_CLIENT, "ip route flush cache");
+	flow_close(&b, &f);
+	bench_close(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -773,6 +869,8 @@ int main(void)
 		BOTH_FAMILIES(an_ended_flow_makes_way),
 		BOTH_FAMILIES(a_local_port_may_be_used_again),
 		cmocka_unit_test(a_flow_follows_its_route),
+		BOTH_FAMILIES(a_way_that_gets_narrow_is_told_to_the_senders),
+		cmocka_unit_test(a_route_that_gets_narrow_is_followed),
 	};
 
 	open_lab();

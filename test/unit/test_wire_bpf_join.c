@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -596,6 +597,57 @@ static void a_peer_must_take_what_the_other_was_told(void **state)
 	close_pair(&p);
 }
 
+static void set_mtu(int mtu)
+{
+	struct ifreq device = { .ifr_name = "lo", .ifr_mtu = mtu };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	assert_int_equal(ioctl(fd, SIOCSIFMTU, &device), 0);
+	close(fd);
+}
+
+/* A connection that is made with another MTU of the device's. */
+static void reopen_at(struct pair *p, int side, int mtu)
+{
+	close_side(p, side);
+	set_mtu(mtu);
+	open_side(p, side, 0);
+	hold_since(p, side, 0, LO_IFINDEX, 32000);
+}
+
+/* Of a way that the sockets know to be narrower; whatever the peers have announced. */
+static void what_a_peer_was_told_must_fit_the_other_way(void **state)
+{
+	const int usual = 65536, wide = 9000, narrow = 1400;
+	struct pair p;
+
+	SKIP_IF_REASON();
+	p = open_pair(*state);
+	for (int side = 0; side < 2; side++) {
+		reopen_at(&p, side, wide);
+		reopen_at(&p, side ^ 1, narrow);
+		set_mtu(wide);
+		expect_refusal(&p, WIRE_MTU);
+		assert_int_equal(p.request.mtu[side], wide);
+		assert_int_equal(p.request.mtu[side ^ 1], narrow);
+		reopen_at(&p, side, narrow);
+		assert_int_equal(join(&p), WIRE_JOINED);
+		assert_int_equal(p.request.mtu[side], narrow);
+		assert_int_equal(bpf_map_delete_elem(map_fd(p.b->bpf->maps.wire_flows),
+						     &p.side[side].leg),
+				 0);
+	}
+	/* Since the handshakes a device has become narrower. */
+	for (int side = 0; side < 2; side++)
+		reopen_at(&p, side, narrow);
+	set_mtu(narrow - 1);
+	expect_refusal(&p, WIRE_MTU);
+	set_mtu(narrow);
+	assert_int_equal(join(&p), WIRE_JOINED);
+	set_mtu(usual);
+	close_pair(&p);
+}
+
 static void a_socket_without_a_route_is_refused(void **state)
 {
 	int tos = 0x20;
@@ -785,6 +837,7 @@ int main(void)
 		cmocka_unit_test(legs_of_two_families_are_refused),
 		IN_EVERY_FAMILY(options_must_agree),
 		IN_EVERY_FAMILY(a_peer_must_take_what_the_other_was_told),
+		IN_EVERY_FAMILY(what_a_peer_was_told_must_fit_the_other_way),
 		cmocka_unit_test(a_socket_without_a_route_is_refused),
 		IN_EVERY_FAMILY(both_legs_must_be_held),
 		IN_EVERY_FAMILY(a_late_syn_holds_nothing),

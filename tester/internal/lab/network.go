@@ -136,11 +136,17 @@ func routes(to, from int) []string {
 	}
 }
 
-// RemoveRouter takes it away again, its devices at client and proxy, and what the backend has learned
-// from it about its way to the proxy.
+// RemoveRouter takes it away again, its devices at client and proxy, and what was learned of the way.
 func (l *Lab) RemoveRouter(router *NS) {
 	router.remove()
-	for _, family := range []string{"-4", "-6"} {
-		_, _ = run("", "ip", "-n", l.Backend.Name, family, "route", "flush", "cache")
+	l.ForgetPaths()
+}
+
+// ForgetPaths has everybody forget what he has learned about the MTU of a way.
+func (l *Lab) ForgetPaths() {
+	for _, ns := range l.all() {
+		for _, family := range []string{"-4", "-6"} {
+			_, _ = run("", "ip", "-n", ns.Name, family, "route", "flush", "cache")
+		}
 	}
 }

@@ -54,6 +54,7 @@ type told struct {
 	Packets struct {
 		Forwarded int64 `json:"forwarded"`
 		ICMP      int64 `json:"icmp_forwarded"`
+		TooBig    int64 `json:"too_big_answered"`
 	} `json:"wire_packets"`
 	Bypass map[string]int64 `json:"bypass"`
 

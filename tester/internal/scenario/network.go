@@ -142,3 +142,58 @@ func shrinkingPath(e *env) {
 	}
 	e.Sawf("%d ICMP errors passed on", passed)
 }
+
+// narrowLink has a link of the proxy's own be narrower than what its ends have announced to each other: no
+// router is there to say so. From the start the backend is told; later, whoever sends too much.
+func narrowLink(e *env) {
+	const narrow, standard = 1300, 1500
+	router, err := e.lab.AddRouter()
+	e.Defer(func() { e.lab.RemoveRouter(router) })
+	e.Must(err)
+	e.serveAdmin()
+	e.start(app(front, e.backends(1, flow.Hold), nil))
+	type end struct {
+		ns     *lab.NS
+		device string
+	}
+	width := func(link []end, mtu int) {
+		for _, at := range link {
+			e.Must(at.ns.IP(fmt.Sprintf("link set dev %s mtu %d", at.device, mtu)))
+		}
+	}
+	toClient := []end{{e.lab.Proxy, "router"}, {router, "near"}}
+	toBackend := []end{{e.lab.Proxy, "backends"}, {e.lab.Backend, lab.Device}}
+	e.Defer(func() { width(toBackend, standard) })
+	trials := []struct {
+		link     []end
+		at       int64 // how much was carried before
+		segments int
+	}{{toClient, 0, 1}, {toClient, 0, 64}, {toClient, mib, 1}, {toClient, mib, 64}, {toBackend, mib, 1}, {toBackend, mib, 64}}
+	answered := int64(0)
+	for _, t := range trials {
+		e.lab.ForgetPaths()
+		e.segments(t.segments)
+		if t.at == 0 {
+			width(t.link, narrow)
+		}
+		c, err := e.dialFrom(e.lab.Client, lab.Addr(e.family, lab.FarNet, lab.FirstHost), lab.NearNet, front)
+		e.Must(err)
+		b := e.meet(c)
+		if t.at > 0 {
+			e.exchange(c, b, t.at)
+			width(t.link, narrow)
+		}
+		e.carry(c, b, 2*mib, flow.Ragged)
+		e.ended(c, "done")
+		before := answered
+		answered = e.shunt("status")[0].Packets.TooBig
+		if t.at == 0 && answered > before {
+			e.Failf("the backend was not told how small its segments have to be: %d packets were too big", answered-before)
+		}
+		if t.at > 0 && answered == before {
+			e.Failf("a link has become narrow, and nothing was too big for it")
+		}
+		width(t.link, standard)
+	}
+	e.Sawf("%d times; %d packets were too big, and whoever had sent them was told", len(trials), answered)
+}

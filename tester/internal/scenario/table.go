@@ -173,6 +173,8 @@ var table = []scenario{
 		"segments of 536 bytes are on the wire; not if the client was told that it may send larger ones", smallSegments, "wire"},
 	{"path_may_shrink", everywhere,
 		"a router's word that a packet is too big reaches who sent it", shrinkingPath, "wire"},
+	{"own_link_may_be_narrow", everywhere,
+		"of the proxy's own links one takes but 1300 bytes, from the start or from the middle on: every byte arrives", narrowLink, "wire"},
 	{"sequence_numbers_wrap", everywhere,
 		"a stream passes the end of the sequence numbers", wraps, "wire"},
 	{"more_than_4_gib", once,
