@@ -248,7 +248,7 @@ static void put_ports(cJSON *row, const struct app_conf *conf)
 		len += (size_t)sprintf(text + len, "%s" ADDR_UNIX_PREFIX "%s", len ? "," : "",
 				       conf->sockets[last]);
 	if (i < conf->n_ports || last < conf->n_sockets)
-		strcpy(text + len, ",...");
+		sprintf(text + len, ",...");
 	put_str(row, "ports", text);
 }
 
