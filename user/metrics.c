@@ -121,17 +121,24 @@ static void put_worker_cpu(struct metrics *m)
 	}
 }
 
+/* One number for each of these names, which are values of a label. */
+static void put_by(struct metrics *m, const char *label, const char *const *names,
+		   const uint64_t *numbers, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		metric_begin(&m->text, "");
+		metric_label(&m->text, label, names[i]);
+		metric_end(&m->text, numbers[i]);
+	}
+}
+
 /* --- active checks --------------------------------------------------------------------------- */
 
 static void put_checks(struct metrics *m)
 {
 	struct health_figures f = health_figures(m->context->health);
 
-	for (size_t i = 0; i < N_CHECK_RESULTS; i++) {
-		metric_begin(&m->text, "");
-		metric_label(&m->text, "result", check_result_names[i]);
-		metric_end(&m->text, f.results[i]);
-	}
+	put_by(m, "result", check_result_names, f.results, N_CHECK_RESULTS);
 }
 
 static void put_checks_postponed(struct metrics *m)
@@ -150,11 +157,7 @@ static void put_lookups(struct metrics *m)
 {
 	struct names_figures f = names_figures(m->context->names);
 
-	for (size_t i = 0; i < N_RESOLVER_OUTCOMES; i++) {
-		metric_begin(&m->text, "");
-		metric_label(&m->text, "outcome", resolver_outcome_names[i]);
-		metric_end(&m->text, f.lookups[i]);
-	}
+	put_by(m, "outcome", resolver_outcome_names, f.lookups, N_RESOLVER_OUTCOMES);
 }
 
 static void put_names(struct metrics *m)

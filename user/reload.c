@@ -47,28 +47,23 @@ static void add_problem(void *arg, const char *text)
 	keep_problem(arg, text);
 }
 
-static void add_config_errors(struct reload_answer *a, const char *path,
-			      const struct config_errors *errors)
+static void add_note(void *arg, const char *text)
+{
+	log_warning("%s", text);
+	keep_problem(arg, text);
+}
+
+/* Of the configuration's file: its errors, by add_problem(), or its notes. */
+static void add_all(struct reload *r, const struct config_errors *errors,
+		    void (*add)(void *arg, const char *text))
 {
 	char text[1024];
 
 	for (size_t i = 0; i < errors->n; i++) {
-		config_error_format(&errors->list[i], path, text, sizeof(text));
-		add_problem(a, text);
+		config_error_format(&errors->list[i], r->c.source->path, text, sizeof(text));
+		add(r->answer, text);
 	}
-	a->total_problems += errors->total - errors->n;
-}
-
-static void add_notes(struct reload *r)
-{
-	const struct config_errors *notes = &r->next->notes;
-	char text[1024];
-
-	config_warn(r->next, r->c.source->path);
-	for (size_t i = 0; i < notes->n; i++) {
-		config_error_format(&notes->list[i], r->c.source->path, text, sizeof(text));
-		keep_problem(r->answer, text);
-	}
+	r->answer->total_problems += errors->total - errors->n;
 }
 
 void reload_answer_put(struct reload_answer *a)
@@ -339,7 +334,7 @@ static void commit(struct reload *r)
 		return;
 	}
 	r->state = RELOAD_COMMITTING;
-	add_notes(r);
+	add_all(r, &r->next->notes, add_note);
 	adopt_config(r);
 	log_new_apps(r);
 	names_use(r->c.names, &r->next_apps);
@@ -423,7 +418,7 @@ static void on_begin(struct work *w)
 		return;
 	}
 	r->next = source->load(source, &errors);
-	add_config_errors(r->answer, source->path, &errors);
+	add_all(r, &errors, add_problem);
 	config_errors_free(&errors);
 	if (!r->next) {
 		fail_by_problems(r, "in the configuration");
